@@ -1,0 +1,48 @@
+# `make demo` and `make test` need Python 3.11 or newer and make; everything else is set up here.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PORT ?= 9010
+ROUNDS ?= 20
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo serve test check format bench-actors bench-orders crash clean
+
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.runtime
+	@exec $(BIN)/python -m tabletap demo --port $(PORT)
+
+serve: $(VENV)/.runtime
+	@exec $(BIN)/python -m tabletap serve --port $(PORT)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/pytest
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench-actors: $(VENV)/.dev
+	$(BIN)/python -m tests.load.bench_actors
+
+bench-orders: $(VENV)/.dev
+	$(BIN)/python -m tests.load.bench_orders
+
+crash: $(VENV)/.dev
+	$(BIN)/python -m tests.load.crash --rounds $(ROUNDS)
+
+clean:
+	rm -rf $(VENV) .tabletap

@@ -1,0 +1,7 @@
+"""``python -m tabletap``."""
+
+import sys
+
+from tabletap.cli import main
+
+sys.exit(main())

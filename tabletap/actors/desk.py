@@ -1,0 +1,101 @@
+"""The front desk: how doors, timers and messages reach entities, and what they are told when something is in the way.
+
+Everything comes back as a value: the answer, or a ``Refusal``. The three ways in which an ask can fail to be answered
+are never mixed: *not executed* (ask again), *unknown* (look first), *failed* (a bug; it was loud elsewhere).
+"""
+
+from typing import Any, Protocol
+from uuid import UUID
+
+from tabletap.domain.base import By, Command, Ref
+from tabletap.domain.errors import Code, Refusal
+
+from .entity import Done, Envelope, Query
+from .ports import Idempotency, Sent
+from .runtime import (
+    ActorFailed,
+    Address,
+    MailboxFull,
+    NotExecuted,
+    Outage,
+    OutcomeUnknown,
+    Quarantined,
+    Stopping,
+    System,
+)
+
+
+class Courier(Protocol):
+    """Who carries outbox rows."""
+
+    async def delivered(self, ids: tuple[UUID, ...], timeout_s: float) -> bool:
+        """Wait until these rows have been handled, or for so long."""
+        ...
+
+
+class DeliveryRefused(Exception):  # noqa: N818  the receiver said no
+    """An entity refused a message of another one: tried again, and set aside if it keeps refusing."""
+
+
+def address(ref: Ref) -> Address:
+    """Where the runtime finds the entity."""
+    return Address(ref.kind.value, ref)
+
+
+class Desk:
+    """``ask_timeout_s`` bounds every ask; ``follow_s`` how long an answer waits for what follows from it elsewhere."""
+
+    def __init__(self, system: System, courier: Courier, *, ask_timeout_s: float, follow_s: float) -> None:
+        self._system = system
+        self._courier = courier
+        self._ask_timeout_s = ask_timeout_s
+        self._follow_s = follow_s
+
+    async def ask(self, ref: Ref, command: Command, by: By, idempotency: Idempotency | None = None) -> Any | Refusal:
+        """Have ``command`` carried out.
+
+        The answer comes when it is durable, and when what it says to other entities has reached them (or a moment
+        later): whoever is told that a payment is complete finds its order paid.
+        """
+        answer = await self._ask(ref, Envelope(command, by, idempotency))
+        if isinstance(answer, Done):
+            if answer.sent:
+                await self._courier.delivered(answer.sent, self._follow_s)
+            return answer.value
+        return answer
+
+    async def query(self, ref: Ref, query: Query) -> Any | Refusal:
+        """Ask a question."""
+        return await self._ask(ref, query)
+
+    def nudge(self, ref: Ref, query: Query) -> None:
+        """Bring an entity to life, without waiting; never mind if that is not possible now."""
+        try:
+            self._system.tell(address(ref), query)
+        except (MailboxFull, Quarantined, Stopping):
+            return
+
+    async def _ask(self, ref: Ref, message: Any) -> Any | Refusal:
+        try:
+            return await self._system.ask(address(ref), message, timeout=self._ask_timeout_s)
+        except (MailboxFull, Quarantined) as busy:
+            wait = max(1, round(busy.retry_after_seconds))
+            code = Code.OVERLOADED if isinstance(busy, MailboxFull) else Code.UNAVAILABLE
+            return Refusal(code, "too much is waiting here: ask again", retry_after_s=wait)
+        except Stopping:
+            return Refusal(Code.UNAVAILABLE, "the server is going down", retry_after_s=1)
+        except NotExecuted:
+            return Refusal(Code.NOT_EXECUTED, "it was not carried out in time: ask again", retry_after_s=1)
+        except OutcomeUnknown:
+            return Refusal(Code.OUTCOME_UNKNOWN, "it may or may not have been carried out: look before asking again")
+        except Outage:
+            return Refusal(Code.UNAVAILABLE, "the database cannot be reached", retry_after_s=1)
+        except ActorFailed:
+            return Refusal(Code.INTERNAL_ERROR, "something went wrong here")
+
+    async def deliver(self, sent: Sent) -> None:
+        """Hand an outbox row to its entity, whose commit consumes it. Raises what the courier counts as a failure."""
+        envelope = Envelope(sent.message.command, sent.by, consumes=sent.id)
+        answer = await self._system.ask(address(sent.message.to), envelope, timeout=self._ask_timeout_s)
+        if isinstance(answer, Refusal):
+            raise DeliveryRefused(f"{answer.code}: {answer.message}")

@@ -1,0 +1,317 @@
+"""The only place that wires things together: one server, from its database to its port, and back down.
+
+The order of starting is the order of leaning: database, storage, actors, doors. Stopping goes the other way and has a
+deadline, whatever clients and disks do.
+"""
+
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import structlog
+import trio
+from uuid_utils.compat import uuid7
+
+from tabletap import __version__
+from tabletap.actors.cafe import Boards, Kitchen, Nudge
+from tabletap.actors.desk import Desk, address
+from tabletap.actors.entity import Cradle, House
+from tabletap.actors.nouns import factories, midwife
+from tabletap.actors.ports import Sent
+from tabletap.actors.runtime import DeadLetter, Limits, Outage, System, Waker, WallClock
+from tabletap.domain.base import Kind, Ref
+from tabletap.domain.vocabulary import Method
+from tabletap.gateways.bank_qr import BankQrGateway
+from tabletap.gateways.cash import CashGateway
+from tabletap.http import openapi
+from tabletap.http.auth import Authenticator, AuthSettings
+from tabletap.http.directory import CafeDirectory
+from tabletap.http.dispatch import Dispatcher
+from tabletap.http.limits import RateLimiter
+from tabletap.http.listener import serve
+from tabletap.http.metrics import Metered, Metrics
+from tabletap.http.operations import OPERATIONS
+from tabletap.http.operations.base import Services
+from tabletap.http.rest import Report, build
+from tabletap.http.sockets.commands import Commands
+from tabletap.http.sockets.doors import Doors
+from tabletap.realtime.hub import Hub, HubLimits
+from tabletap.realtime.session import serve_session
+from tabletap.realtime.tickets import tickets_from
+from tabletap.settings import Settings, secret_of
+from tabletap.store.embedded import EmbeddedPostgres
+from tabletap.store.migrate import migrate
+from tabletap.store.outbox import Relay
+from tabletap.store.pool import Database
+from tabletap.store.reader import Reader
+from tabletap.store.wakes import WakeTable
+from tabletap.store.writer import Writer
+
+log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """The configured database, or the embedded one (watched over, and stopped at the end), migrated."""
+    async with AsyncExitStack() as stack:
+        dsn = settings.server.database_url
+        embedded = None
+        if not dsn:
+            settings.state.mkdir(parents=True, exist_ok=True)
+            embedded = EmbeddedPostgres(settings.state, settings.embedded)
+            dsn = await embedded.start()
+            stack.push_async_callback(embedded.stop)
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        if embedded is not None:
+            nursery.start_soon(embedded.watch)
+            stack.callback(nursery.cancel_scope.cancel)
+        database = await stack.enter_async_context(Database.open(dsn, settings.pool))
+        for applied in await migrate(database):
+            log.info("migration_applied", migration=applied)
+        yield database
+
+
+class Server:
+    """The parts of one running server."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.settings = settings
+        self.database = database
+        self.port = 0
+        self._stopping = False
+        self.reader = Reader(database)
+        self.hub = Hub(HubLimits(heartbeat_ms=settings.sockets.heartbeat_ms), settings.rooms, tickets_from(self.reader))
+        clock = WallClock()
+        self.metrics = Metrics(self._figures)
+        publisher = Metered(self.hub, self.metrics)
+        self.relay = Relay(database, self._deliver)
+        self.writer = Writer(database, publisher, self.relay, clock=clock)
+        self.boards = Boards()
+        house = House(
+            journal=self.writer,
+            new_id=uuid7,
+            midwife=midwife,
+            scheduled=lambda ref, at: self.waker.schedule(address(ref), at),
+            cradle=Cradle(settings.actors.newborns_kept),
+        )
+        kitchen = Kitchen(self.reader, publisher, self.boards, settings.actors.queue_tick_s)
+        self.system = System(
+            factories(house, kitchen),
+            Limits(
+                mailbox_messages=settings.actors.mailbox_messages,
+                mailbox_bytes=settings.actors.mailbox_bytes,
+                idle_seconds=settings.actors.idle_seconds,
+                active_limit=settings.actors.active_limit,
+            ),
+            clock,
+            on_dead_letter=_log_dead_letter,
+            on_crash=lambda where, error: log.error("actor_crashed", actor=str(where), exc_info=error),
+            on_escalate=lambda where, error: log.error("actor_quarantined", actor=str(where), exc_info=error),
+        )
+        self.waker = Waker(self.system, WakeTable(database), clock)
+        self.desk = Desk(
+            self.system, self.relay, ask_timeout_s=settings.actors.ask_timeout_s, follow_s=settings.actors.follow_s
+        )
+        self.directory = CafeDirectory(self.reader)
+        self.auth = Authenticator(
+            AuthSettings(
+                secret=secret_of(settings),
+                token_lifetime_s=settings.auth.token_lifetime_s,
+                leeway_s=settings.auth.leeway_s,
+            )
+        )
+        self.doors = Doors(
+            hub=self.hub,
+            reader=self.reader,
+            auth=self.auth,
+            directory=self.directory,
+            allowed_origins=settings.rest.allowed_origins,
+            now=clock.now,
+        )
+        self.dispatcher = Dispatcher(
+            Services(
+                desk=self.desk,
+                reader=self.reader,
+                boards=self.boards,
+                directory=self.directory,
+                gateways={
+                    Method.CASH: CashGateway(),
+                    Method.QR_CODE_BANK_TRANSFER: BankQrGateway(self.public_url),
+                },
+                auth=self.auth,
+                public_url=self.public_url,
+                now=clock.now,
+                new_id=uuid7,
+            ),
+            RateLimiter(settings.rates),
+        )
+        Commands(dispatcher=self.dispatcher, hub=self.hub, reader=self.reader, auth=self.auth, doors=self.doors)
+
+    def public_url(self) -> str:
+        """Where customers reach this server."""
+        server = self.settings.server
+        return server.public_url.rstrip("/") or f"http://{server.host}:{self.port}"
+
+    async def _deliver(self, sent: Sent) -> None:
+        await self.desk.deliver(sent)
+
+    # -- running
+
+    async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until ``stop``; reports the port once everything answers."""
+        async with trio.open_nursery() as storage:
+            await storage.start(self.hub.run)
+            await storage.start(self.writer.run)
+            await storage.start(self.relay.run)
+            async with trio.open_nursery() as house:
+                await house.start(self.system.run)
+                await house.start(self.waker.run)
+                await self.directory.refresh()
+                house.start_soon(self.directory.run)
+                house.start_soon(self.doors.run)
+                await self._wake_kitchens()
+                await self._serve(stop, task_status)
+                self._stopping = True
+                await self.system.stop(self.settings.server.stop_within_s / 4)
+                house.cancel_scope.cancel()
+            await self.writer.aclose()
+            storage.cancel_scope.cancel()
+
+    async def _serve(self, stop: trio.Event, task_status: trio.TaskStatus[int]) -> None:
+        settings = self.settings
+        app = build(
+            self.dispatcher,
+            self.auth,
+            settings.rest,
+            reports=self._reports(),
+            openapi=msgspec.json.encode(openapi.document(OPERATIONS.values(), __version__)),
+            slug_exists=lambda slug: self.directory.by_slug(slug) is not None,
+        )
+
+        async def door(connection: trio.abc.Stream) -> None:
+            await serve_session(connection, self.doors, settings.sessions)
+
+        async with trio.open_nursery() as nursery:
+            self.port = await nursery.start(
+                lambda task_status: serve(
+                    app,
+                    door,
+                    host=settings.server.host,
+                    port=settings.server.port,
+                    limits=settings.listener,
+                    stop=stop,
+                    close_doors=self.doors.close_all,
+                    task_status=task_status,
+                )
+            )
+            task_status.started(self.port)
+
+    async def _wake_kitchens(self) -> None:
+        """Cafes with orders in their kitchen have a board from the start."""
+        for entry in await self.reader.cafes():
+            if await self.reader.orders(entry.id, active=True, limit=1):
+                self.desk.nudge(Ref(Kind.CAFE, entry.id, entry.id), Nudge())
+
+    # -- what the operator sees
+
+    def _reports(self) -> Mapping[str, Report]:
+        async def live() -> tuple[int, Any]:
+            return 200, {"status": "healthy", "service": "tabletap", "timestamp": datetime.now(UTC)}
+
+        async def database() -> tuple[int, Any]:
+            healthy = await self._database_answers()
+            status = "healthy" if healthy else "unreachable"
+            return (200 if healthy else 503), {"status": status, "timestamp": datetime.now(UTC)}
+
+        async def ready() -> tuple[int, Any]:
+            components = {"database": await self._database_answers(), "actors": not self._stopping}
+            fine = all(components.values())
+            told = {name: "healthy" if well else "unhealthy" for name, well in components.items()}
+            return (200 if fine else 503), {"status": "ready" if fine else "not ready", "components": told}
+
+        async def info() -> tuple[int, Any]:
+            return 200, {
+                "service": "tabletap",
+                "version": __version__,
+                "port": self.port,
+                "paymentMethods": [method.value for method in Method],
+                "operations": len(OPERATIONS),
+                "status": "running",
+            }
+
+        async def metrics() -> tuple[int, Any]:
+            return 200, self.metrics.text()
+
+        return {"/health": live, "/health/db": database, "/health/ready": ready, "/info": info, "/metrics": metrics}
+
+    async def _database_answers(self) -> bool:
+        try:
+            await self.database.ping()
+        except Outage:
+            return False
+        return True
+
+    def _figures(self) -> Mapping[str, float]:
+        counters, written, pool, relay = (
+            self.system.counters,
+            self.writer.stats(),
+            self.database.stats(),
+            self.relay.stats(),
+        )
+        return {
+            "actors_live": self.system.live,
+            "actors_asked": counters.asked,
+            "actors_refused": counters.refused,
+            "actors_restarts": counters.restarts,
+            "actors_dead_letters": counters.dead_letters,
+            "actors_passivations": counters.passivations,
+            "commits": written.counters.commits,
+            "commit_events": written.counters.events,
+            "commits_waiting": written.waiting,
+            "database_transactions": pool.transactions,
+            "database_reads": pool.reads,
+            "database_outages": pool.outages,
+            "database_connections_in_use": pool.in_use,
+            "outbox_delivered": relay.delivered,
+            "outbox_failed": relay.failed,
+            "outbox_dead": relay.dead,
+            "outbox_held": relay.held,
+            "sockets": self.doors.sessions,
+            "rooms": len(self.hub.rooms),
+            "wakes_held": self.waker.held,
+        }
+
+
+def _log_dead_letter(letter: DeadLetter) -> None:
+    log.warning("dead_letter", actor=str(letter.address), reason=str(letter.reason))
+
+
+Ready = Callable[[Server], Awaitable[None]]
+"""Called when the server answers, before anybody is told so."""
+
+
+async def run(settings: Settings, ready: Ready) -> None:
+    """Serve until SIGTERM or SIGINT. Ends within ``stop_within_s`` of it, whatever clients do."""
+    stop = trio.Event()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as watching:
+            scope = trio.CancelScope()
+
+            async def await_signal() -> None:
+                async for number in signals:
+                    if stop.is_set():
+                        scope.cancel()  # asked twice: now
+                    log.info("stopping", signal=signal.Signals(number).name)
+                    stop.set()
+                    scope.deadline = trio.current_time() + settings.server.stop_within_s
+
+            watching.start_soon(await_signal)
+            with scope:
+                async with open_database(settings) as database, trio.open_nursery() as nursery:
+                    server = Server(settings, database)
+                    await nursery.start(server.run, stop)
+                    await ready(server)
+            watching.cancel_scope.cancel()

@@ -1,0 +1,207 @@
+"""The command line: ``serve``, ``demo``, ``migrate``, ``rebuild``, ``token``, ``simulate``."""
+
+import argparse
+import hashlib
+import hmac
+import json
+import os
+import sys
+import tomllib
+import urllib.request
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import trio
+from uuid_utils.compat import uuid7
+
+from tabletap import logs, settings
+from tabletap.app import Server, open_database, run
+from tabletap.domain.base import SYSTEM, CafeId, Kind, Ref, Role
+from tabletap.domain.cafe import OpenCafe
+from tabletap.domain.errors import Refusal
+from tabletap.domain.menu import Menu
+from tabletap.domain.settings import CafeSettings
+from tabletap.http.auth import Authenticator, AuthSettings
+from tabletap.http.operations.cafes import table_url
+from tabletap.store.embedded import PostgresFailed, StateFolderBusy
+from tabletap.store.migrate import MigrationRefused
+from tabletap.store.rebuild import rebuild
+
+DEMO = settings.CONFIG / "demo"
+DEMO_TOKEN_LIFETIME_S = 30 * 24 * 3600
+PEOPLE = [role for role in Role if role is not Role.SYSTEM]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["simulate"]:
+        from tabletap import simulate
+
+        return simulate.main(arguments[1:])
+    parsed = _parser().parse_args(arguments)
+    try:
+        status: int = parsed.command(parsed)
+    except (StateFolderBusy, PostgresFailed, MigrationRefused, FileNotFoundError, ValueError) as error:
+        print(f"tabletap: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tabletap", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, function: Any, summary: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=summary, description=summary)
+        added.set_defaults(command=function)
+        return added
+
+    for name, function, summary in (
+        ("serve", _serve, "serve the cafes of this installation"),
+        ("demo", _demo, "open a demo cafe and serve it"),
+    ):
+        added = command(name, function, summary)
+        added.add_argument("--port", type=int, help="0: a free one")
+        added.add_argument("--host")
+    command("migrate", _migrate, "bring the database up to date")
+    command("rebuild", _rebuild, "build all projections and the ledger again from the log")
+    token = command("token", _token, "issue a person's token")
+    token.add_argument("--role", required=True, choices=[role.value for role in PEOPLE])
+    token.add_argument(
+        "--cafe", action="append", default=[], help="id, or slug of a cafe that --url serves; repeatable"
+    )
+    token.add_argument("--user", default="cli")
+    token.add_argument("--hours", type=float, default=12)
+    token.add_argument("--url", default="http://127.0.0.1:9010")
+    commands.add_parser("simulate", help="play customers, kitchens and a counter against a running server")
+    return parser
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    loaded = settings.load(host=parsed.host, port=parsed.port)
+    logs.configure(as_json=loaded.server.log_json)
+
+    async def ready(server: Server) -> None:
+        print(f"ready http://{loaded.server.host}:{server.port}", flush=True)
+
+    trio.run(run, loaded, ready)
+    return 0
+
+
+# -- demo
+
+
+def _demo(parsed: argparse.Namespace) -> int:
+    loaded = settings.load("demo", host=parsed.host, port=parsed.port)
+    logs.configure(as_json=loaded.server.log_json)
+
+    async def ready(server: Server) -> None:
+        url = f"http://{loaded.server.host}:{server.port}"
+        _write_demo(server, url, await _open_demo(server))
+        print(f"ready {url}", flush=True)
+
+    trio.run(run, loaded, ready)
+    return 0
+
+
+async def _open_demo(server: Server) -> CafeId:
+    """The demo cafe, opened at the first start."""
+    described = tomllib.loads((DEMO / "cafe.toml").read_text())
+    slug = described["slug"]
+    found = server.directory.by_slug(slug)
+    if found is not None:
+        return found.id
+    cafe_id = CafeId(uuid7())
+    command = OpenCafe(
+        slug,
+        msgspec.convert(described["settings"], CafeSettings),
+        msgspec.convert(tomllib.loads((DEMO / "menu.toml").read_text()), Menu),
+    )
+    opened = await server.desk.ask(Ref(Kind.CAFE, cafe_id, cafe_id), command, SYSTEM)
+    if isinstance(opened, Refusal):
+        raise RuntimeError(f"config/demo cannot be opened: {opened.message}")
+    await server.directory.refresh()
+    return cafe_id
+
+
+def _write_demo(server: Server, url: str, cafe_id: CafeId) -> None:
+    """What somebody needs to try the demo, readable by its owner only (it holds tokens)."""
+    entry = server.directory.by_id(cafe_id)
+    assert entry is not None
+    cafe = frozenset({cafe_id})
+    tables = tomllib.loads((DEMO / "cafe.toml").read_text())["settings"]["tables"]
+    till = hmac.digest(settings.secret_of(server.settings), b"tabletap.till" + cafe_id.bytes, hashlib.sha256)
+    told = {
+        "url": url,
+        "cafe": {"id": str(cafe_id), "slug": entry.slug},
+        "tokens": {
+            role.value: server.auth.issue(
+                user=f"demo-{role.value}",
+                role=role,
+                cafes=None if role is Role.ADMIN else cafe,
+                token_id=uuid7(),
+                lifetime_s=DEMO_TOKEN_LIFETIME_S,
+            )
+            for role in PEOPLE
+        },
+        "posApiKey": f"tt_{till.hex()}",
+        "tables": [{"name": name, "url": table_url(url, entry.slug, name)} for name in tables],
+    }
+    path = server.settings.state / "demo.json"
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(told, file, indent=2)
+    fresh.replace(path)
+
+
+# -- the rest
+
+
+def _migrate(_: argparse.Namespace) -> int:
+    async def work() -> None:
+        async with open_database(settings.load()):
+            print("the database is up to date")
+
+    trio.run(work)
+    return 0
+
+
+def _rebuild(_: argparse.Namespace) -> int:
+    async def work() -> None:
+        async with open_database(settings.load()) as database:
+            for table, rows in (await rebuild(database)).items():
+                print(f"{table}: {rows} rows")
+
+    trio.run(work)
+    return 0
+
+
+def _token(parsed: argparse.Namespace) -> int:
+    loaded = settings.load()
+    role = Role(parsed.role)
+    if not parsed.cafe and role is not Role.ADMIN:
+        raise ValueError("say for which --cafe")
+    auth = Authenticator(
+        AuthSettings(
+            secret=settings.secret_of(loaded),
+            token_lifetime_s=loaded.auth.token_lifetime_s,
+            leeway_s=loaded.auth.leeway_s,
+        )
+    )
+    cafes = frozenset(_cafe_id(named, parsed.url) for named in parsed.cafe) or None
+    print(auth.issue(user=parsed.user, role=role, cafes=cafes, token_id=uuid7(), lifetime_s=int(parsed.hours * 3600)))
+    return 0
+
+
+def _cafe_id(named: str, url: str) -> CafeId:
+    try:
+        return CafeId(UUID(named))
+    except ValueError:
+        with urllib.request.urlopen(f"{url}/api/{named}/menu", timeout=10) as answer:  # noqa: S310  the operator's own
+            return CafeId(UUID(json.load(answer)["cafeId"]))

@@ -1,0 +1,177 @@
+"""Who may do and hear what: the one place where tenants and roles are checked (spec A1, A2).
+
+Every door asks here: ``may_act`` for an operation, ``may_hear`` for a room. A person's token names their cafes; a
+tracking token names one order and speaks for nothing else; nobody is somebody only where an operation is open to all.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from .base import By, CafeId, OrderId, Role
+from .errors import Code, Refusal
+from .menu import is_slug
+
+STAFF = frozenset({Role.STAFF, Role.COUNTER, Role.MANAGER, Role.OWNER, Role.ADMIN})
+"""Who serves customers and takes money."""
+
+CREW = STAFF | {Role.KITCHEN}
+"""Everybody who works there."""
+
+MANAGEMENT = frozenset({Role.MANAGER, Role.OWNER, Role.ADMIN})
+INSTALLATION = frozenset({Role.ADMIN})
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks. ``cafes`` None: all of them (the installation's admin). ``order_id``: by its tracking token."""
+
+    role: Role
+    user: str | None = None
+    cafes: frozenset[CafeId] | None = frozenset()
+    order_id: OrderId | None = None
+    expires_at: datetime | None = None
+    device: str | None = None
+
+    @property
+    def by(self) -> By:
+        """The principal as the audit trail keeps it."""
+        return By(self.role, self.user, self.device)
+
+    def belongs_to(self, cafe_id: CafeId) -> bool:
+        """Whether the principal has anything to do with the cafe."""
+        return self.cafes is None or cafe_id in self.cafes
+
+
+ANYBODY = Principal(role=Role.CUSTOMER)
+"""A caller without a token."""
+
+
+class Access(msgspec.Struct, frozen=True):
+    """Who may perform an operation: ``roles``; ``public``: anybody; ``own_order``: whoever holds the order's token
+    or placed it with their account."""
+
+    roles: frozenset[Role]
+    public: bool = False
+    own_order: bool = False
+
+
+_NO_TOKEN = Refusal(Code.AUTH_REQUIRED, "a token is needed")
+_FOREIGN = Refusal(Code.FORBIDDEN, "this token is not for this cafe")
+
+
+def may_act(principal: Principal | None, access: Access, cafe_id: CafeId | None) -> Refusal | None:
+    """Whether ``principal`` (None: no token) may perform an operation of ``access`` at ``cafe_id`` (None: of no cafe).
+
+    A token that is shown must be good for the cafe even where none is needed. For an ``own_order`` operation this says
+    only that the principal may try; ``owns`` decides when the order is known.
+    """
+    if principal is None:
+        return None if access.public else _NO_TOKEN
+    if principal.order_id is not None:
+        allowed = access.public or access.own_order
+        return None if allowed else Refusal(Code.FORBIDDEN, "a tracking token may not do this")
+    if cafe_id is not None and not principal.belongs_to(cafe_id):
+        return _FOREIGN
+    if access.public or principal.role in access.roles:
+        return None
+    if access.own_order and principal.role is Role.CUSTOMER:
+        return None
+    return Refusal(Code.FORBIDDEN, f"the role {principal.role} may not do this")
+
+
+def owns(principal: Principal, order_id: OrderId, customer_id: str | None) -> bool:
+    """Whether the order is the principal's own: by its tracking token, or placed with their account."""
+    if principal.order_id is not None:
+        return principal.order_id == order_id
+    return principal.role is Role.CUSTOMER and customer_id is not None and principal.user == customer_id
+
+
+# -- rooms
+
+_CAFE_ROOMS = {
+    "staff": CREW,
+    "kitchen": frozenset({Role.KITCHEN, Role.STAFF}) | MANAGEMENT,
+    "customers": CREW | {Role.CUSTOMER},
+    "": CREW,
+}
+
+
+class Room(msgspec.Struct, frozen=True):
+    """A room's name, taken apart. ``kind``: cafe, order, payment, user or flow; ``part``: of a cafe (``staff``)."""
+
+    kind: str
+    id: str
+    part: str = ""
+
+    @property
+    def uuid(self) -> UUID | None:
+        """The id as a UUID, where it is one."""
+        try:
+            return UUID(self.id)
+        except ValueError:
+            return None
+
+
+def parse_room(name: str) -> Room | None:
+    """Take a room's name apart; None if there is no such kind of room."""
+    kind, _, rest = name.partition(":")
+    ident, _, part = rest.partition(":")
+    room = Room(kind, ident, part)
+    match kind:
+        case "cafe":
+            return room if _is_canonical(room) and _is_part(part) else None
+        case "order" | "payment" | "flow":
+            return room if _is_canonical(room) and not part else None
+        case "user":
+            return room if ident and not part else None
+        case _:
+            return None
+
+
+def _is_canonical(room: Room) -> bool:
+    """Whether its id is a UUID in the one spelling that events are sent to."""
+    return str(room.uuid) == room.id
+
+
+def _is_part(part: str) -> bool:
+    """Whether a cafe has such rooms."""
+    kind, _, which = part.partition(":")
+    match kind:
+        case "role":
+            return which in set(Role)
+        case "station":
+            return is_slug(which)
+        case _:
+            return part in _CAFE_ROOMS
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """What a room of an order, payment or flow is about, as the store says."""
+
+    cafe_id: CafeId
+    order_id: OrderId
+    customer_id: str | None = None
+
+
+def may_hear(principal: Principal, room: Room, subject: Subject | None) -> bool:
+    """Whether ``principal`` may listen in ``room``; ``subject``: what it is about (None: nothing that exists)."""
+    if room.kind == "user":
+        return principal.user is not None and principal.user == room.id
+    if room.kind == "cafe":
+        of_cafe = principal.order_id is None and principal.belongs_to(CafeId(UUID(room.id)))
+        return of_cafe and principal.role in _who_hears(room.part)
+    if subject is None:
+        return False
+    if owns(principal, subject.order_id, subject.customer_id):
+        return True
+    return principal.order_id is None and principal.belongs_to(subject.cafe_id) and principal.role in CREW
+
+
+def _who_hears(part: str) -> frozenset[Role]:
+    if part.startswith("role:"):
+        own = part.removeprefix("role:")
+        return MANAGEMENT | ({Role(own)} if own in set(Role) else frozenset())
+    if part.startswith("station:"):
+        return _CAFE_ROOMS["kitchen"]
+    return _CAFE_ROOMS[part]

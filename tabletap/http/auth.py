@@ -1,0 +1,112 @@
+"""Who asks: people's tokens (JWT, HS256, the algorithm pinned) and customers' tracking tokens.
+
+A person's token carries ``sub`` (user), ``role``, ``cafes`` (ids; ``["*"]`` for the installation's admin), ``exp``,
+``iat``, ``jti`` and the issuer. A tracking token is its order's id and a MAC over it: it needs no table, cannot be
+guessed, survives restarts, and is never written down here. Neither ever reaches a log.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import jwt
+import msgspec
+
+from tabletap.domain.access import Principal
+from tabletap.domain.base import CafeId, OrderId, Role
+from tabletap.domain.errors import Code, Refusal
+
+ALGORITHM = "HS256"
+ISSUER = "tabletap"
+TRACKING_PREFIX = "trk_"
+MAC_BYTES = 18
+MAX_TOKEN_CHARS = 4096
+
+_PEOPLE = frozenset(set(Role) - {Role.SYSTEM})
+_INVALID = Refusal(Code.INVALID_TOKEN, "the token is not one of ours")
+_EXPIRED = Refusal(Code.TOKEN_EXPIRED, "the token has expired")
+
+
+class AuthSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``secret`` signs people's tokens and tracking tokens, each under a key of its own derived from it."""
+
+    secret: bytes
+    token_lifetime_s: int
+    leeway_s: int
+
+
+class Authenticator:
+    """Issues and reads tokens."""
+
+    def __init__(self, settings: AuthSettings) -> None:
+        self._settings = settings
+        self._people_key = self._derive(b"people")
+        self._tracking_key = self._derive(b"tracking")
+
+    def _derive(self, purpose: bytes) -> bytes:
+        return hmac.digest(self._settings.secret, b"tabletap." + purpose, hashlib.sha256)
+
+    def issue(
+        self, *, user: str, role: Role, cafes: frozenset[CafeId] | None, token_id: UUID, lifetime_s: int | None = None
+    ) -> str:
+        """A person's token. ``cafes`` None: every cafe of the installation."""
+        now = datetime.now(UTC)
+        claims = {
+            "iss": ISSUER,
+            "sub": user,
+            "role": role.value,
+            "cafes": ["*"] if cafes is None else sorted(str(cafe_id) for cafe_id in cafes),
+            "iat": now,
+            "exp": now + timedelta(seconds=lifetime_s or self._settings.token_lifetime_s),
+            "jti": str(token_id),
+        }
+        return jwt.encode(claims, self._people_key, algorithm=ALGORITHM)
+
+    def principal(self, token: str) -> Principal | Refusal:
+        """Who holds ``token``."""
+        if len(token) > MAX_TOKEN_CHARS:
+            return _INVALID
+        if token.startswith(TRACKING_PREFIX):
+            return self._tracked(token)
+        try:
+            claims = jwt.decode(
+                token,
+                self._people_key,
+                algorithms=[ALGORITHM],
+                issuer=ISSUER,
+                leeway=self._settings.leeway_s,
+                options={"require": ["exp", "sub", "iss"]},
+            )
+            role = Role(str(claims.get("role")))
+            named = claims.get("cafes", [])
+            everywhere = named == ["*"] and role is Role.ADMIN
+            cafes = None if everywhere else frozenset(CafeId(UUID(cafe)) for cafe in named)
+        except jwt.ExpiredSignatureError:
+            return _EXPIRED
+        except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError):
+            return _INVALID
+        if role not in _PEOPLE:
+            return _INVALID
+        expires_at = datetime.fromtimestamp(claims["exp"], UTC)
+        return Principal(role=role, user=str(claims["sub"]), cafes=cafes, expires_at=expires_at)
+
+    def tracking_token(self, order_id: OrderId) -> str:
+        """The token with which a customer follows an order without an account."""
+        mac = hmac.digest(self._tracking_key, order_id.bytes, hashlib.sha256)[:MAC_BYTES]
+        return TRACKING_PREFIX + base64.urlsafe_b64encode(order_id.bytes + mac).rstrip(b"=").decode()
+
+    def _tracked(self, token: str) -> Principal | Refusal:
+        text = token.removeprefix(TRACKING_PREFIX)
+        try:
+            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            return _INVALID
+        if len(raw) != 16 + MAC_BYTES:
+            return _INVALID
+        order_id = OrderId(UUID(bytes=raw[:16]))
+        if not hmac.compare_digest(token.encode(), self.tracking_token(order_id).encode()):
+            return _INVALID
+        return Principal(role=Role.CUSTOMER, order_id=order_id)

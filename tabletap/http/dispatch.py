@@ -1,0 +1,258 @@
+"""One way through every door: find the operation, say who asks, check that they may, do it once, answer.
+
+REST and sockets differ in how they carry a request; from here on they are the same. The order of the steps matters:
+nobody learns anything about a body or an order before their token has been read, and nothing is done before everything
+has been checked.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import trio
+
+from tabletap.actors.ports import CafeEntry, Idempotency
+from tabletap.domain.access import ANYBODY, Principal, Subject, may_act, owns
+from tabletap.domain.base import PaymentId
+from tabletap.domain.errors import Code, FieldError, Refusal
+
+from .limits import RateLimiter
+from .operations import OPERATIONS
+from .operations.base import About, Call, Key, Operation, Raw, Services
+from .problems import STATUS
+
+SUBJECTS_AT_MOST = 100_000
+"""How many orders' and payments' owners are remembered; they never change."""
+
+_NOT_FOUND = Refusal(Code.NOT_FOUND, "there is nothing of that name here")
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What a door has read. ``params``: from the path, or all fields of a socket message that the path would name.
+
+    ``cafe``: where the door itself is a cafe's (a socket), else the path names it.
+    """
+
+    operation: Operation
+    principal: Principal | None
+    params: Mapping[str, str]
+    body: bytes = b""
+    query: Mapping[str, str] = {}
+    key: str | None = None
+    address: str = ""
+    cafe: CafeEntry | None = None
+
+
+class Performed(msgspec.Struct, frozen=True):
+    """The answer: JSON (or raw) bytes, or the refusal that the door puts into its own form."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "application/json"
+    refusal: Refusal | None = None
+    replayed: bool = False
+
+
+class Dispatcher:
+    """Carries requests from the doors to the handlers."""
+
+    def __init__(self, services: Services, limiter: RateLimiter) -> None:
+        self.services = services
+        self._limiter = limiter
+        self._in_progress: set[tuple[str, UUID]] = set()
+        self._subjects: dict[UUID, Subject] = {}
+        self._decoders: dict[str, msgspec.json.Decoder[Any]] = {
+            name: msgspec.json.Decoder(op.body) for name, op in OPERATIONS.items() if op.body is not None
+        }
+
+    async def perform(self, request: Request) -> Performed:
+        """Carry one request out."""
+        operation = request.operation
+        answer = await self._perform(request)
+        if isinstance(answer, Refusal):
+            return Performed(STATUS[answer.code], refusal=answer)
+        if isinstance(answer, Performed):
+            return answer
+        if isinstance(answer, Raw):
+            return Performed(operation.status, answer.body, answer.content_type)
+        return Performed(operation.status, msgspec.json.encode(answer))
+
+    async def _perform(self, request: Request) -> Any:
+        limited = self._limited(request)
+        if limited is not None:
+            return limited
+        operation, principal = request.operation, request.principal
+        if principal is None and not operation.access.public:
+            return may_act(None, operation.access, None)
+        cafe = self._cafe(request)
+        if isinstance(cafe, Refusal):
+            return cafe
+        if operation.about is None:
+            refused = may_act(principal, operation.access, cafe.id if cafe else None)
+            if refused:
+                return refused
+        body = self._body(operation, request.body)
+        if isinstance(body, Refusal):
+            return body
+        query = self._query(operation, request.query)
+        if isinstance(query, Refusal):
+            return query
+        subject = await self._subject(operation, request, body)
+        if isinstance(subject, Refusal):
+            return subject
+        if subject is not None:
+            refused = self._may_touch(request, subject)
+            if refused:
+                return refused
+        call = Call(
+            services=self.services,
+            principal=principal or ANYBODY,
+            params=request.params,
+            cafe=cafe,
+            subject=subject,
+            body=body,
+            query=query,
+        )
+        if request.key is not None or operation.key is Key.REQUIRED:
+            return await self._once(operation, call, request.key)
+        return await self._handle(operation, call)
+
+    def _limited(self, request: Request) -> Refusal | None:
+        principal = request.principal
+        user = principal and (principal.user or (principal.order_id and str(principal.order_id)))
+        wait = self._limiter.wait(
+            address=request.address, user=user or None, operation=request.operation.name, now=trio.current_time()
+        )
+        if wait <= 0:
+            return None
+        return Refusal(Code.RATE_LIMIT_EXCEEDED, "too many requests", retry_after_s=max(1, math.ceil(wait)))
+
+    # -- what it is about
+
+    def _cafe(self, request: Request) -> CafeEntry | Refusal | None:
+        if not request.operation.of_cafe:
+            return request.cafe
+        slug = request.params.get("cafe")
+        if slug is None:
+            return request.cafe or _NOT_FOUND
+        return self.services.directory.by_slug(slug) or Refusal(Code.NOT_FOUND, f"there is no cafe {slug!r}")
+
+    async def _subject(self, operation: Operation, request: Request, body: Any) -> Subject | Refusal | None:
+        if operation.about is None:
+            return None
+        if operation.about is About.PAYMENT:
+            kind, text = "payment", request.params.get("paymentId", "")
+        else:
+            named = getattr(body, "order_id", None)
+            kind, text = "order", str(named) if named else request.params.get("orderId", "")
+        try:
+            ident = UUID(text)
+        except ValueError:
+            return Refusal(Code.NOT_FOUND, f"there is no such {kind}")
+        known = self._subjects.get(ident)
+        if known is None:
+            known = await self.services.reader.subject(kind, PaymentId(ident))
+            if known is None:
+                return Refusal(Code.NOT_FOUND, f"there is no such {kind}")
+            if len(self._subjects) >= SUBJECTS_AT_MOST:
+                del self._subjects[next(iter(self._subjects))]
+            self._subjects[ident] = known
+        return known
+
+    @staticmethod
+    def _may_touch(request: Request, subject: Subject) -> Refusal | None:
+        principal, access = request.principal, request.operation.access
+        refused = may_act(principal, access, subject.cafe_id)
+        if refused or principal is None:
+            return refused
+        if request.cafe is not None and request.cafe.id != subject.cafe_id:
+            return Refusal(Code.FORBIDDEN, "this door is another cafe's")
+        if principal.order_id is None and principal.role in access.roles:
+            return None
+        if owns(principal, subject.order_id, subject.customer_id):
+            return None
+        return Refusal(Code.FORBIDDEN, "this order is somebody else's")
+
+    # -- what was said
+
+    def _body(self, operation: Operation, raw: bytes) -> Any:
+        decoder = self._decoders.get(operation.name)
+        if decoder is None:
+            return None
+        try:
+            return decoder.decode(raw.strip() or b"null")
+        except msgspec.ValidationError as error:
+            return blame(error)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return Refusal(Code.MALFORMED, f"the body is not JSON: {error}")
+
+    @staticmethod
+    def _query(operation: Operation, query: Mapping[str, str]) -> Any:
+        if operation.query is None:
+            return None
+        try:
+            return msgspec.convert(query, operation.query, strict=False)
+        except msgspec.ValidationError as error:
+            return blame(error)
+
+    # -- doing it
+
+    async def _handle(self, operation: Operation, call: Call) -> Any:
+        answer = await operation.handler(call)
+        if operation.finish is None or isinstance(answer, Refusal):
+            return answer
+        return await operation.finish(call, answer)
+
+    async def _once(self, operation: Operation, call: Call, key: str | None) -> Any:
+        """Do it once for this key (spec H3): the record is written in the commit of the effect."""
+        if operation.key is Key.NONE:
+            return await self._handle(operation, call)
+        idempotency = self._idempotency(operation, call, key)
+        if isinstance(idempotency, Refusal):
+            return idempotency
+        held = (idempotency.scope, idempotency.key)
+        if held in self._in_progress:
+            return Refusal(Code.DUPLICATE_IN_PROGRESS, "a request with this key is under way", retry_after_s=1)
+        self._in_progress.add(held)
+        try:
+            services = self.services
+            before = await services.reader.answered(*held, services.now())
+            if before is None:
+                return await self._handle(operation, msgspec.structs.replace(call, idempotency=idempotency))
+            if before.idempotency.request != idempotency.request:
+                return Refusal(Code.IDEMPOTENCY_KEY_REUSED, "this key was used for another request")
+            return await self._replay(operation, call, ok=before.ok, body=before.body)
+        finally:
+            self._in_progress.discard(held)
+
+    async def _replay(self, operation: Operation, call: Call, *, ok: bool, body: bytes) -> Performed:
+        if not ok:
+            refusal = msgspec.json.decode(body, type=Refusal)
+            return Performed(STATUS[refusal.code], refusal=refusal, replayed=True)
+        stored = msgspec.json.decode(body, type=operation.stored)
+        reply = stored if operation.finish is None else await operation.finish(call, stored)
+        return Performed(operation.status, msgspec.json.encode(reply), replayed=True)
+
+    @staticmethod
+    def _idempotency(operation: Operation, call: Call, key: str | None) -> Idempotency | Refusal:
+        if key is None:
+            return Refusal(Code.IDEMPOTENCY_KEY_MISSING, "this request moves money: it needs an Idempotency-Key")
+        try:
+            parsed = UUID(key.strip())
+        except ValueError:
+            return Refusal(Code.IDEMPOTENCY_KEY_INVALID, "an Idempotency-Key is a UUID")
+        who = call.principal
+        user = who.user or (f"order:{who.order_id}" if who.order_id else "anybody")
+        asked = [operation.name, sorted(call.params.items()), call.body]
+        digest = hashlib.sha256(msgspec.json.encode(asked, order="deterministic")).digest()
+        return Idempotency(f"{call.cafe_id}:{user}", parsed, digest)
+
+
+def blame(error: msgspec.ValidationError) -> Refusal:
+    """A refusal that names the field msgspec stumbled over (``$.items[0].sku`` -> ``items.0.sku``)."""
+    text, _, path = str(error).partition(" - at `")
+    field = path.rstrip("`").removeprefix("$").removeprefix(".").replace("[", ".").replace("]", "").lstrip(".")
+    return Refusal(Code.VALIDATION_ERROR, f"{field}: {text}" if field else text, (FieldError(field, text),))

@@ -1,0 +1,211 @@
+"""What a client may say on a socket (``protocol.md``), and what it is answered: one reply or error for each ``id``."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from tabletap.actors.ports import Reader
+from tabletap.actors.runtime import Outage
+from tabletap.domain.access import Subject, may_hear, parse_room
+from tabletap.domain.base import CafeId
+from tabletap.domain.errors import Code, Refusal, invalid
+from tabletap.http.auth import Authenticator
+from tabletap.http.dispatch import Dispatcher, Request, blame
+from tabletap.http.operations import OPERATIONS
+from tabletap.http.operations.base import Operation
+from tabletap.http.problems import ProblemField
+from tabletap.realtime.frames import message_frame
+from tabletap.realtime.hub import Hub
+from tabletap.realtime.replay import subscribe
+from tabletap.realtime.rooms import RoomFull
+from tabletap.realtime.session import Session
+
+from .doors import Doors, Guest
+
+Id = str | int | None
+
+
+class Said(msgspec.Struct, frozen=True, rename="camel"):
+    """A message of a client."""
+
+    op: str
+    id: Id = None
+    room: str | None = None
+    after: int | None = None
+    token: str | None = None
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    idempotency_key: str | None = None
+
+
+class Reply(msgspec.Struct, frozen=True, tag="reply"):
+    id: Id
+    data: Any
+
+
+class Error(msgspec.Struct, frozen=True, tag="error", omit_defaults=True, kw_only=True):
+    id: Id = None
+    code: Code
+    error: str
+    errors: tuple[ProblemField, ...] = ()
+
+
+class Unsubscribed(msgspec.Struct, frozen=True, tag="unsubscribed"):
+    id: Id
+    room: str
+
+
+_decoder = msgspec.json.Decoder(Said)
+_BUSY = Refusal(Code.OVERLOADED, "too many commands are under way on this socket")
+
+
+class Commands:
+    """Answers messages. Joins the doors to the dispatcher and the hub."""
+
+    def __init__(self, *, dispatcher: Dispatcher, hub: Hub, reader: Reader, auth: Authenticator, doors: Doors) -> None:
+        self._dispatcher = dispatcher
+        self._hub = hub
+        self._reader = reader
+        self._auth = auth
+        self._doors = doors
+        doors.answer = self.answer
+        doors.refuse_busy = self.busy
+
+    async def answer(self, session: Session, guest: Guest, message: str | bytes) -> None:
+        """One message, one answer."""
+        said = _parse(message)
+        if isinstance(said, Refusal):
+            _refuse(session, None, said)
+            return
+        if guest.rooms is not None:
+            guest.rooms.heard(said.op)
+        try:
+            refusal = await self._answer(session, guest, said)
+        except Outage:
+            refusal = Refusal(Code.UNAVAILABLE, "the database cannot be reached", retry_after_s=1)
+        if refusal is not None:
+            _refuse(session, said.id, refusal)
+
+    def busy(self, session: Session, message: str | bytes) -> None:
+        """It was not looked at: there are too many already."""
+        said = _parse(message)
+        _refuse(session, None if isinstance(said, Refusal) else said.id, _BUSY)
+
+    async def _answer(self, session: Session, guest: Guest, said: Said) -> Refusal | None:
+        match said.op:
+            case "subscribe":
+                return await self._subscribe(session, guest, said)
+            case "unsubscribe":
+                return self._unsubscribe(session, said)
+            case "ping":
+                session.send(message_frame(Reply(said.id, {"pong": True})))
+                return None
+            case "auth":
+                return self._renew(session, guest, said)
+            case name if name in OPERATIONS:
+                return await self._perform(session, guest, said, OPERATIONS[name])
+            case _:
+                return Refusal(Code.UNKNOWN_OPERATION, f"there is no operation {said.op[:80]!r}")
+
+    # -- rooms
+
+    async def _subscribe(self, session: Session, guest: Guest, said: Said) -> Refusal | None:
+        room = parse_room(said.room or "")
+        if room is None or said.room is None:
+            return invalid("room", "there is no such kind of room")
+        if said.after is not None and not 0 <= said.after < 1 << 63:
+            return invalid("after", "must be an offset")
+        subject: Subject | None = None
+        if room.kind in ("order", "payment") and room.uuid is not None:
+            subject = await self._reader.subject(room.kind, room.uuid)
+        theirs = room.kind == "cafe" and CafeId(UUID(room.id)) != guest.cafe.id
+        if theirs or (subject and subject.cafe_id != guest.cafe.id) or not may_hear(guest.principal, room, subject):
+            return Refusal(Code.FORBIDDEN, "this room is not yours to hear")
+        try:
+            await subscribe(
+                self._hub,
+                self._reader,
+                session,
+                said.room,
+                guest.cafe.id,
+                said.after,
+                said.id,
+                self._doors.snapshot(guest, said.room),
+            )
+        except RoomFull as full:
+            return Refusal(Code.TOO_MANY_SUBSCRIPTIONS, str(full))
+        return None
+
+    def _unsubscribe(self, session: Session, said: Said) -> Refusal | None:
+        if said.room is None:
+            return invalid("room", "say which")
+        self._hub.leave(session, said.room)
+        session.send(message_frame(Unsubscribed(said.id, said.room)))
+        return None
+
+    # -- who
+
+    def _renew(self, session: Session, guest: Guest, said: Said) -> Refusal | None:
+        """A fresh token of the same person for the one that runs out."""
+        renewed = self._auth.principal(said.token or "")
+        if isinstance(renewed, Refusal):
+            return renewed
+        was = guest.principal
+        same = (renewed.user, renewed.role, renewed.order_id) == (was.user, was.role, was.order_id)
+        if not same or not (renewed.order_id or renewed.belongs_to(guest.cafe.id)):
+            return Refusal(Code.FORBIDDEN, "the token is somebody else's")
+        guest.principal = renewed
+        session.send(message_frame(Reply(said.id, {"expiresAt": renewed.expires_at})))
+        return None
+
+    # -- operations
+
+    async def _perform(self, session: Session, guest: Guest, said: Said, operation: Operation) -> Refusal | None:
+        fields = _fields(said.data)
+        if isinstance(fields, Refusal):
+            return fields
+        params = {name: str(fields[name]) for name in operation.params if name in fields and name != "cafe"}
+        missing = [name for name in operation.params if name != "cafe" and name not in params]
+        if missing:
+            return invalid(missing[0], "is missing")
+        query = {name: str(value) for name, value in fields.items() if value is not None}
+        performed = await self._dispatcher.perform(
+            Request(
+                operation=operation,
+                principal=guest.principal,
+                params=params,
+                body=bytes(said.data),
+                query=query,
+                key=said.idempotency_key,
+                address=guest.address,
+                cafe=guest.cafe,
+            )
+        )
+        if performed.refusal is not None:
+            return performed.refusal
+        is_json = performed.content_type == "application/json"
+        data = msgspec.Raw(performed.body) if is_json else performed.body
+        session.send(message_frame(Reply(said.id, data)))
+        return None
+
+
+def _parse(message: str | bytes) -> Said | Refusal:
+    try:
+        return _decoder.decode(message)
+    except msgspec.ValidationError as error:
+        return blame(error)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        return Refusal(Code.MALFORMED, f"the message is not JSON: {error}")
+
+
+def _fields(data: msgspec.Raw) -> dict[str, Any] | Refusal:
+    try:
+        fields = msgspec.json.decode(bytes(data) or b"null", type=dict[str, Any] | None)
+    except (msgspec.DecodeError, RecursionError):
+        return invalid("data", "must be an object")
+    return fields or {}
+
+
+def _refuse(session: Session, ident: Id, refusal: Refusal) -> None:
+    errors = tuple(ProblemField(field, message) for field, message in refusal.errors)
+    session.send(message_frame(Error(id=ident, code=refusal.code, error=refusal.message, errors=errors)))

@@ -1,0 +1,264 @@
+// Orders already placed: kept over reloads, followed live, paid for.
+import { ApiError, api, clock, duration, el, kindly, money, plural, store, tell, uuid } from "./common.js";
+import { applyEvent, LIVE, owed, steps } from "./orders.js";
+import { Live } from "./live.js";
+
+const KEEP_MS = 12 * 3600_000;
+const SAYS = {
+  pending: "We have your order.", payment_pending: "The kitchen starts as soon as it is paid.", paid: "Paid, thank you. You are in the queue.",
+  preparing: "We are making it now.", ready: "It's ready!", completed: "Enjoy!", cancelled: "This order was cancelled.",
+};
+const ITEM = { queued: "In the queue", held: "A little later", started: "Being made", ready: "Ready", served: "Served", voided: "Taken off" };
+
+/** All orders of this browser at this cafe. */
+export class Followed {
+  constructor(page) {
+    this.page = page; // {slug, panel, say, describe}
+    this.local = store("local");
+    this.key = `tabletap:${page.slug}:orders`;
+    this.orders = new Map();
+  }
+
+  show(currency) {
+    this.page.currency = currency;
+    for (const kept of this.#kept()) if (!this.orders.has(kept.id)) this.#follow(kept);
+    for (const order of this.orders.values()) order.draw();
+  }
+
+  add(order) {
+    this.#save([{ id: order.id, token: order.trackingToken, at: Date.now() }, ...this.#kept()].slice(0, 6));
+    this.#follow(this.#kept()[0], order);
+  }
+
+  /** `changes` null forgets the order. */
+  update(id, changes) {
+    this.#save(this.#kept().flatMap((kept) => (kept.id !== id ? [kept] : changes ? [{ ...kept, ...changes }] : [])));
+    if (changes) return;
+    this.orders.get(id)?.close();
+    this.orders.delete(id);
+    this.page.panel.hidden = !this.orders.size;
+  }
+
+  #kept() { return this.local.get(this.key, []).filter(({ id, token, at }) => id && token && Date.now() - at < KEEP_MS); }
+
+  #save(kept) { this.local.set(this.key, kept); }
+
+  #follow(kept, order = null) {
+    const follow = new Follow(this, kept, order);
+    this.orders.set(kept.id, follow);
+    this.page.panel[order ? "prepend" : "append"](follow.box);
+    this.page.panel.hidden = false;
+    follow.open();
+  }
+}
+
+class Follow {
+  constructor(all, { id, token, payment = null }, order) {
+    Object.assign(this, { all, id, token, payment, order });
+    this.page = all.page;
+    this.error = el("div", { class: "error", role: "alert", hidden: true });
+    this.body = el("div");
+    this.box = el("article", { class: "order", "aria-label": "Order" }, this.body, this.error);
+    this.link = "connecting";
+    this.fetching = null;
+    this.busy = false;
+    this.confirming = false;
+    this.paying = null; // {key} of an initiation whose outcome we don't know
+  }
+
+  open() {
+    this.live = new Live({
+      door: "customers", cafe: this.page.slug, token: this.token,
+      onState: (name) => { this.link = name; this.draw(); },
+      onWelcome: () => this.refresh(),
+      onReload: () => this.refresh(),
+      onEvent: (event) => this.#hear(event),
+      onDenied: () => this.refresh(),
+      onUnopened: () => this.refresh(),
+    });
+    this.ticker = setInterval(() => this.#tick(), 1000);
+    this.draw();
+    this.live.start();
+    if (!this.order) this.refresh();
+    if (this.payment) this.#askPayment();
+  }
+
+  close() {
+    this.live.stop();
+    clearInterval(this.ticker);
+    this.box.remove();
+  }
+
+  #hear({ type, data = {} }) {
+    if ((data.orderId ?? data.order?.id) !== this.id) return;
+    if (this.fetching) this.again = true; // the answer under way may be older than this event
+    if (/^payment_/.test(type) && ["failed", "cancelled", "expired"].includes(data.status)) this.#askPayment();
+    const next = applyEvent(this.order, type, data);
+    if (next) this.#set(next);
+    else this.refresh();
+  }
+
+  async refresh() {
+    if (this.fetching) { this.again = true; return; }
+    this.fetching = api(`/api/orders/${this.id}`, { token: this.token });
+    try {
+      const order = await this.fetching;
+      if (!this.again) this.#set(order);
+    } catch (error) {
+      if (error instanceof ApiError && (error.denied || error.status === 404)) return this.all.update(this.id, null);
+    } finally {
+      this.fetching = null;
+    }
+    if (this.again) { this.again = false; this.refresh(); }
+  }
+
+  #set(order) {
+    const before = this.order;
+    this.order = order;
+    if (before && before.status !== order.status) this.page.say(`Order ${order.number}: ${SAYS[order.status]}`);
+    if (this.payment && owed(order) === 0) this.#keepPayment(null);
+    if (order.status === "cancelled" ? !order.paid : order.status === "completed" && owed(order) === 0) this.live.stop();
+    this.draw();
+  }
+
+  draw() {
+    const order = this.order;
+    if (!order || !this.page.currency) {
+      this.body.replaceChildren(el("p", { class: "quiet", text: "Looking up your order…" }));
+      return;
+    }
+    const over = !LIVE.has(order.status);
+    const cents = (amount) => money(amount, order.currency ?? this.page.currency);
+    const focus = document.activeElement?.closest?.("[data-key]")?.dataset.key;
+    this.box.className = `order is-${order.status}`;
+    this.body.replaceChildren(
+      el("header", { class: "order-head" },
+        el("div", {}, el("h2", { text: `Order ${order.number}` }), el("p", { class: "quiet", text: [order.table ? `Table ${order.table}` : "Pick up", `placed ${clock(order.placedAt)}`].join(" · ") })),
+        over ? button("Hide", "hide", () => this.all.update(this.id, null), "ghost")
+          : el("span", { class: `link ${this.link}`, text: this.link === "live" ? "Live" : "Reconnecting…" })),
+      order.status === "cancelled" ? "" : el("ol", { class: "steps" }, steps(order).map(({ name, state }) =>
+        el("li", { class: state, text: name, ...(state === "now" && { "aria-current": "step" }) }))),
+      el("p", { class: "says" }, el("strong", { text: SAYS[order.status] ?? order.status }), " ", el("span", { text: this.#waiting(order) })),
+      el("ul", { class: "lines" }, order.items.map((item) => el("li", { class: `item is-${item.status}` },
+        el("span", { class: "times", text: `${item.quantity}×` }),
+        el("div", { class: "line-main" }, el("span", { text: item.name }), el("small", { class: "quiet", text: this.page.describe(item).join(" · ") }),
+          order.status === "cancelled" ? "" : el("span", { class: "item-state", text: ITEM[item.status] ?? item.status })),
+        el("span", { class: "line-price", text: item.status === "voided" ? "" : cents(item.total) })))),
+      el("p", { class: "sum" }, el("span", {}, "Total ", el("small", { text: `incl. ${cents(order.tax ?? 0)} GST` })), el("strong", { text: cents(order.total) })),
+      this.#pay(order, cents));
+    if (focus) this.body.querySelector(`[data-key="${focus}"]`)?.focus();
+  }
+
+  #waiting(order) {
+    if (!["pending", "paid", "preparing"].includes(order.status)) return "";
+    const place = order.queuePosition > 0 && order.status !== "preparing" ? [order.queuePosition === 1 ? "You are next." : `${plural(order.queuePosition - 1, "order")} before yours.`] : [];
+    const minutes = order.estimatedReadyAt ? Math.ceil((Date.parse(order.estimatedReadyAt) - Date.now()) / 60_000) : null;
+    const when = minutes === null ? [] : [minutes > 1 ? `Ready about ${clock(order.estimatedReadyAt)}, in ${minutes} minutes.` : "Ready any minute."];
+    return [...place, ...when].join(" ");
+  }
+
+  #pay(order, cents) {
+    const rest = owed(order);
+    if (order.status === "cancelled") return "";
+    if (rest === 0) return el("p", { class: "paid", text: "Paid ✓" });
+    if (this.payment && !this.payment.aside) return this.#transfer(cents);
+    const before = ["pending", "payment_pending"].includes(order.status) && !(order.paid > 0);
+    return el("div", { class: "pay" },
+      el("p", {}, `To pay: `, el("strong", { text: cents(rest) }), order.paid > 0 ? ` (${cents(order.paid)} received)` : ""),
+      el("div", { class: "row" },
+        button(this.busy ? "One moment…" : "Pay now by bank transfer", "pay", () => this.#initiate(), "primary", this.busy),
+        el("span", { class: "quiet", text: `or at the counter: say order ${order.number}` })),
+      before ? button(this.confirming ? "Tap again to cancel the order" : "Cancel order", "cancel", () => this.#cancel(), "ghost", this.busy) : "");
+  }
+
+  #transfer(cents) {
+    const { qrCodeData, reference, totalAmount, amount, expiresAt } = this.payment;
+    const left = (Date.parse(expiresAt) - Date.now()) / 1000;
+    if (left <= 0) {
+      return el("div", { class: "pay" }, el("p", { text: "This payment code has expired. If you have paid already, we will find your transfer." }),
+        el("div", { class: "row" }, button("Get a new code", "pay", () => { this.#keepPayment(null); this.#initiate(); }, "primary"),
+          button("Pay at the counter", "later", () => this.#keepPayment(null), "ghost")));
+    }
+    return el("div", { class: "pay transfer" },
+      /^data:image\/png;base64,/.test(qrCodeData ?? "") ? el("img", { src: qrCodeData, alt: "QR code of the bank transfer", width: 208, height: 208 }) : "",
+      el("div", {}, el("p", { text: "Scan with your banking app, or transfer with this reference:" }),
+        el("p", { class: "reference" }, el("code", { text: reference ?? "" }), navigator.clipboard ? button("Copy", "copy", () => this.#copy(reference), "ghost") : ""),
+        el("p", {}, el("strong", { text: cents(totalAmount ?? amount) }), " · code valid for ", el("span", { data: { left: "" }, text: duration(left) })),
+        el("p", { class: "quiet", text: "This page notices by itself when the money has arrived." }),
+        button("Pay another way", "later", () => this.#keepPayment({ ...this.payment, aside: true }), "ghost")));
+  }
+
+  #tick() {
+    if (!this.payment) { if (++this.idle % 30 === 0) this.draw(); return; }
+    const left = (Date.parse(this.payment.expiresAt) - Date.now()) / 1000;
+    const shown = this.body.querySelector("[data-left]");
+    if (shown && left > 0) shown.textContent = duration(left);
+    else if (shown) this.draw();
+  }
+
+  idle = 0;
+
+  async #copy(text) {
+    await navigator.clipboard.writeText(text).catch(() => {});
+    this.page.say("Reference copied");
+  }
+
+  #keepPayment(payment) {
+    this.payment = payment;
+    this.all.update(this.id, { payment });
+    this.draw();
+  }
+
+  async #initiate() {
+    if (this.payment && Date.parse(this.payment.expiresAt) > Date.now()) return this.#keepPayment({ ...this.payment, aside: false });
+    this.paying ??= { key: uuid() };
+    const body = { orderId: this.id, paymentMethod: "qr_code_bank_transfer" };
+    await this.#attempt(async () => {
+      const payment = await api("/api/payments/initiate", { method: "POST", token: this.token, body, key: this.paying.key });
+      this.paying = null;
+      this.#keepPayment(payment);
+    }, (error) => { if (!error.unsure) this.paying = null; });
+  }
+
+  async #cancel() {
+    if (!this.confirming) {
+      this.confirming = true;
+      setTimeout(() => { this.confirming = false; this.draw(); }, 4000);
+      return this.draw();
+    }
+    this.confirming = false;
+    await this.#attempt(async () => this.#set(await api(`/api/orders/${this.id}/cancel`, { method: "POST", token: this.token, body: {} })));
+  }
+
+  async #askPayment() {
+    const id = this.payment?.paymentId;
+    if (!id) return;
+    try {
+      const { status } = await api(`/api/payments/${id}/status`, { token: this.token });
+      if (this.payment?.paymentId !== id) return;
+      if (["failed", "cancelled", "expired"].includes(status)) {
+        this.#keepPayment(null);
+        tell(this.error, ["That payment did not go through. Nothing was charged; please try again or pay at the counter."]);
+      }
+    } catch { /* the order itself tells */ }
+  }
+
+  async #attempt(work, failed = () => {}) {
+    this.busy = true;
+    tell(this.error, null);
+    this.draw();
+    try {
+      await work();
+    } catch (error) {
+      failed(error);
+      tell(this.error, kindly(error));
+      this.refresh();
+    } finally {
+      this.busy = false;
+      this.draw();
+    }
+  }
+}
+
+const button = (text, key, click, kind = "", disabled = false) =>
+  el("button", { type: "button", class: kind, text, disabled, data: { key }, on: { click } });

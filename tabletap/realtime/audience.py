@@ -1,0 +1,250 @@
+"""Who hears what: the one table from the log's events to frames (spec R3).
+
+Pure: an event and the tickets of its orders in, casts out. What must hold:
+
+- At most one cast per room and event, so that the offsets of a room strictly grow.
+- Each room tells a complete story alone: a client is in one of them by default.
+- An event that says nothing new to a room is not sent there. The kitchen hears nothing of an order it does not have.
+- Names go to the crew and to the order's own customer, phone numbers nowhere, devices and the reasons of voids,
+  refunds and failed payments to the crew.
+  ``cafe:{id}:customers`` is read by everybody: item availability, and the numbers of orders that are ready.
+
+``catalogue`` says what each room is called and which wire type carries which payload into which rooms.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+
+from tabletap.actors.ports import Recorded
+from tabletap.domain import events as e
+from tabletap.domain.base import Event, OrderId, PaymentId
+from tabletap.domain.vocabulary import OrderStatus, PaymentStatus
+
+from . import news
+from . import payloads as p
+from .catalogue import ALSO, Hears
+from .tickets import Ticket
+
+S = OrderStatus
+
+
+class Cast(msgspec.Struct, frozen=True):
+    """One frame of one room. Casts of an event that say the same share their ``data``."""
+
+    room: str
+    type: str
+    data: p.Data
+
+
+SILENT: frozenset[type[Event]] = frozenset(
+    {
+        e.CafeOpened,  # nobody can be in a room of a cafe that did not exist
+        e.PaymentReleased,  # payment_failed has said it
+        e.RefundNoted,  # refund_updated has said it
+        e.DrawerOpened,  # the drawer is the till's own: who works it has the answer to their request
+        e.DrawerMoved,
+        e.DrawerCashTaken,
+        e.DrawerClosed,
+    }
+)
+
+
+def audience(recorded: Recorded, tickets: Mapping[OrderId, Ticket]) -> tuple[Cast, ...]:
+    """The frames of one event. ``tickets``: of its orders; without one, the kitchen is taken to have the order."""
+    return tuple(_casts(_Rooms(recorded, tickets), recorded.event))
+
+
+def _casts(to: "_Rooms", event: e.AnyEvent) -> Iterator[Cast]:
+    match event:
+        case e.OrderPlaced():
+            whole = news.placed(event)
+            yield from to.own("order_created", whole)
+            yield from to.crew("order_created", whole)
+            if event.released:
+                yield from to.kitchen("order_created", whole)
+                yield from to.of_stations((line.station for line in event.lines), "order_created", whole)
+        case e.OrderAccepted():
+            yield from to.own("order_updated", told := p.OrderNews(order_id=event.order_id, accepted=True))
+            yield from to.crew("order_updated", told)
+        case e.OrderReleased():
+            yield from _released(to, event)
+        case e.OrderChanged() | e.ItemsMoved() | e.ItemVoided() | e.VoidAcknowledged() | e.OrderTableMoved():
+            yield from _changed(to, event)
+        case e.OrderStatusChanged() | e.OrderCancelled() | e.MergeUndone():
+            yield from _moved(to, event)
+        case e.PaymentSettled(order_id=order_id, paid=paid, owed=owed):
+            # The kitchen waits for the order's own move to paid.
+            state = p.PaymentState(order_id=order_id, payment_id=event.payment_id, paid=paid, owed=owed)
+            yield from to.own("payment_state_sync", state)
+            status = PaymentStatus.COMPLETED if owed == 0 else None
+            yield from to.crew(
+                "order_updated", p.OrderNews(order_id=order_id, paid=paid, owed=owed, payment_status=status)
+            )
+        case e.QueueMoved():
+            yield from _queue(to, event)
+        case e.PaymentInitiated() | e.PaymentCompleted() | e.PaymentClosed() | e.PaymentUnapplied():
+            type_, about = news.payment(event)
+            yield from to.money(event.payment_id, type_, about)
+            reason = event.reason if isinstance(event, e.PaymentClosed) else None
+            yield from to.crew("payment_update", msgspec.structs.replace(about, reason=reason))
+        case e.PaymentRefunded():
+            refund = news.refund(event)
+            yield from to.money(event.payment_id, "refund_updated", refund)
+            yield from to.crew("refund_updated", msgspec.structs.replace(refund, reason=event.reason))
+        case e.ItemAvailabilityChanged():
+            yield from to.everybody(
+                p.MenuNews(sku=event.sku, available=event.available, until=event.until, remaining=event.remaining)
+            )
+        case e.MenuPublished():
+            yield from to.everybody(p.MenuNews(published=True))
+        case e.CafeConfigured():
+            yield from to.everybody(p.MenuNews(accepting=event.settings.accepting))
+        case _:
+            return  # SILENT, as the test of this table insists
+
+
+class _Rooms:
+    """The rooms that one event may reach, by who is in them."""
+
+    def __init__(self, recorded: Recorded, tickets: Mapping[OrderId, Ticket]) -> None:
+        self._cafe = f"cafe:{recorded.cafe_id}"
+        self._order_id = e.order_of(recorded.event)
+        self._tickets = tickets
+        ticket = None if self._order_id is None else tickets.get(self._order_id)
+        self._ticket = ticket or Ticket(released_at=0)
+        self._stations = self._ticket.stations_at(recorded.offset)
+        self.kitchen_has_it = self._ticket.in_kitchen_at(recorded.offset)
+
+    def own(self, type_: str, data: p.Data) -> Iterator[Cast]:
+        """The order's customer, by the order's room or by their account's."""
+        yield Cast(f"order:{self._order_id}", type_, data)
+        if self._ticket.customer_id is not None:
+            yield Cast(f"user:{self._ticket.customer_id}", type_, data)
+
+    def money(self, payment_id: PaymentId, type_: str, data: p.Data) -> Iterator[Cast]:
+        yield Cast(f"payment:{payment_id}", type_, data)
+        yield from self.own(type_, data)
+
+    def staff(self, type_: str, data: p.Data) -> Iterator[Cast]:
+        return self._people(Hears.STAFF, type_, data)
+
+    def cafe(self, type_: str, data: p.Data) -> Iterator[Cast]:
+        yield Cast(self._cafe, type_, data)
+
+    def crew(self, type_: str, data: p.Data) -> Iterator[Cast]:
+        yield from self.staff(type_, data)
+        yield from self.cafe(type_, data)
+
+    def kitchen(self, type_: str, data: p.Data) -> Iterator[Cast]:
+        return self._people(Hears.KITCHEN, type_, data)
+
+    def stations(self, type_: str, data: p.Data) -> Iterator[Cast]:
+        """Every station that makes something of the order."""
+        return self.of_stations(self._stations.values(), type_, data)
+
+    def of_stations(self, names: Iterable[str], type_: str, data: p.Data) -> Iterator[Cast]:
+        for name in dict.fromkeys(names):
+            yield Cast(f"{self._cafe}:station:{name}", type_, data)
+
+    def lines_by_station(self, lines: Iterable[int]) -> dict[str, list[int]]:
+        by_station: dict[str, list[int]] = {}
+        for line in lines:
+            if line in self._stations:
+                by_station.setdefault(self._stations[line], []).append(line)
+        return by_station
+
+    def customers(self, type_: str, data: p.Data) -> Iterator[Cast]:
+        return self._people(Hears.CUSTOMERS, type_, data)
+
+    def everybody(self, data: p.MenuNews) -> Iterator[Cast]:
+        yield from self.crew("menu_updated", data)
+        yield from self.kitchen("menu_updated", data)
+        yield from self.customers("menu_updated", data)
+
+    def user_of(self, order_id: OrderId) -> str | None:
+        ticket = self._tickets.get(order_id)
+        return None if ticket is None else ticket.customer_id
+
+    def _people(self, hears: Hears, type_: str, data: p.Data) -> Iterator[Cast]:
+        yield Cast(f"{self._cafe}:{hears.rpartition(':')[2]}", type_, data)
+        for role in ALSO[hears]:
+            yield Cast(f"{self._cafe}:role:{role}", type_, data)
+
+
+def _released(to: _Rooms, event: e.OrderReleased) -> Iterator[Cast]:
+    """The kitchen gets the whole order; the others have it and hear that the kitchen has it now."""
+    whole = news.released(event)
+    to_cooks = "new_paid_order" if event.paid else "new_order"
+    yield from to.kitchen(to_cooks, whole)
+    yield from to.of_stations((line.station for line in event.lines), to_cooks, whole)
+    told = p.OrderNews(order_id=event.order_id, number=whole.number, in_kitchen=True)
+    yield from to.own("order_status_updated", told)
+    yield from to.staff("order_updated", told)
+    yield from to.cafe("paid_order_ready_for_preparation" if event.paid else "order_updated", told)
+
+
+def _changed(to: _Rooms, event: news.Change) -> Iterator[Cast]:
+    """Everybody who has the order hears what changed about it; a station, what changed about its lines."""
+    told = news.changed(event)
+    if not isinstance(event, e.VoidAcknowledged):  # that the kitchen has seen it is the crew's own affair
+        yield from to.own("order_updated", msgspec.structs.replace(told, reason=None, device=None))
+    yield from to.crew("order_updated", told)
+    if not to.kitchen_has_it:
+        return
+    yield from to.kitchen("order_updated", told)
+    match event:
+        case e.OrderTableMoved():
+            yield from to.stations("order_updated", told)
+        case e.OrderChanged(note=note) if note is not None:
+            yield from to.stations("order_updated", told)
+        case _:
+            lines = [item.line for item in told.items] + [line.line for line in told.added]
+            for name, own in to.lines_by_station(lines).items():
+                theirs = msgspec.structs.replace(
+                    told,
+                    items=tuple(item for item in told.items if item.line in own),
+                    added=tuple(line for line in told.added if line.line in own),
+                )
+                yield from to.of_stations((name,), "order_updated", theirs)
+
+
+def _moved(to: _Rooms, event: news.Move) -> Iterator[Cast]:
+    """The order's own status. Staff and kitchen have a word of their own for what they act on."""
+    told = news.status(event)
+    ready = told.status is S.READY
+    yield from to.own("order_ready" if ready else "order_status_changed", told)
+    if ready:
+        yield from to.staff("kitchen_order_ready", told)
+        yield from to.customers("order_ready", p.ReadyNumber(number=event.number))
+    else:
+        yield from to.staff("order_in_preparation" if told.status is S.PREPARING else "order_status_updated", told)
+    yield from to.cafe("order_state_changed", told)
+    if to.kitchen_has_it and not _only_about_paying(event):
+        to_cooks = "kitchen_order_ready" if ready else "order_status_updated"
+        yield from to.kitchen(to_cooks, told)
+        yield from to.stations(to_cooks, told)
+
+
+def _only_about_paying(event: Event) -> bool:
+    """Whether somebody is just trying to pay: to a cook that is no news. That it is paid, or no longer is, is."""
+    trying = (S.PENDING, S.PAYMENT_PENDING)
+    return isinstance(event, e.OrderStatusChanged) and event.was in trying and event.to in trying
+
+
+def _queue(to: _Rooms, event: e.QueueMoved) -> Iterator[Cast]:
+    places = tuple(
+        p.QueuePosition(order_id=place.order_id, position=place.position, estimated_ready_at=place.ready_at)
+        for place in event.places
+    )
+    load = p.KitchenLoad(load=event.load, active=event.active, places=places)
+    yield from to.kitchen("kitchen_display_updated", load)
+    yield from to.cafe("kitchen_display_updated", load)
+    of_user: dict[str, list[p.QueuePosition]] = {}
+    for place in places:
+        own = msgspec.structs.replace(place, load=event.load)
+        yield Cast(f"order:{place.order_id}", "queue_position_updated", own)
+        if (user := to.user_of(place.order_id)) is not None:
+            of_user.setdefault(user, []).append(place)
+    for user, theirs in of_user.items():  # one frame, however many orders they wait for
+        yield Cast(f"user:{user}", "queue_position_updated", p.QueuePositions(load=event.load, places=tuple(theirs)))

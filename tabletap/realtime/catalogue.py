@@ -1,0 +1,76 @@
+"""The vocabulary of the socket: kinds of rooms, and which wire type carries what into which of them.
+
+``audience`` obeys it (a test compares both); AsyncAPI is derived from it.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+import msgspec
+
+from tabletap.domain.base import Role
+
+from . import payloads as p
+
+
+class Hears(StrEnum):
+    """A kind of room, by the pattern of its name."""
+
+    ORDER = "order:{id}"
+    USER = "user:{id}"
+    PAYMENT = "payment:{id}"
+    CAFE = "cafe:{id}"
+    STAFF = "cafe:{id}:staff"
+    KITCHEN = "cafe:{id}:kitchen"
+    STATION = "cafe:{id}:station:{name}"
+    CUSTOMERS = "cafe:{id}:customers"
+
+
+ALSO: Mapping[Hears, tuple[Role, ...]] = MappingProxyType(
+    {
+        Hears.STAFF: (Role.STAFF, Role.COUNTER, Role.MANAGER, Role.OWNER, Role.ADMIN),
+        Hears.KITCHEN: (Role.KITCHEN,),
+        Hears.CUSTOMERS: (Role.CUSTOMER,),
+    }
+)
+"""``cafe:{id}:role:{role}`` hears what the room of those people hears."""
+
+
+class WireType(msgspec.Struct, frozen=True):
+    """What a wire type carries and where it is heard."""
+
+    payloads: tuple[type[p.Data], ...]
+    rooms: frozenset[Hears]
+
+
+_OWN = frozenset({Hears.ORDER, Hears.USER})
+_CREW = frozenset({Hears.STAFF, Hears.CAFE})
+_COOKS = frozenset({Hears.KITCHEN, Hears.STATION})
+_MONEY = _OWN | {Hears.PAYMENT}
+
+CATALOGUE: Mapping[str, WireType] = MappingProxyType(
+    {
+        "order_created": WireType((p.WholeOrder,), _OWN | _CREW | _COOKS),
+        "new_order": WireType((p.WholeOrder,), _COOKS),
+        "new_paid_order": WireType((p.WholeOrder,), _COOKS),
+        "paid_order_ready_for_preparation": WireType((p.OrderNews,), frozenset({Hears.CAFE})),
+        "order_updated": WireType((p.OrderNews,), _OWN | _CREW | _COOKS),
+        "order_status_changed": WireType((p.OrderNews,), _OWN),
+        "order_status_updated": WireType((p.OrderNews,), _OWN | _COOKS | {Hears.STAFF}),
+        "order_state_changed": WireType((p.OrderNews,), frozenset({Hears.CAFE})),
+        "order_in_preparation": WireType((p.OrderNews,), frozenset({Hears.STAFF})),
+        "kitchen_order_ready": WireType((p.OrderNews,), _COOKS | {Hears.STAFF}),
+        "order_ready": WireType((p.OrderNews, p.ReadyNumber), _OWN | {Hears.CUSTOMERS}),
+        "queue_position_updated": WireType((p.QueuePosition, p.QueuePositions), _OWN),
+        "kitchen_display_updated": WireType((p.KitchenLoad,), frozenset({Hears.KITCHEN, Hears.CAFE})),
+        "payment_initiated": WireType((p.PaymentNews,), _MONEY),
+        "payment_completed": WireType((p.PaymentNews,), _MONEY),
+        "payment_failed": WireType((p.PaymentNews,), _MONEY),
+        "payment_status_updated": WireType((p.PaymentNews,), _MONEY),
+        "payment_update": WireType((p.PaymentNews,), _CREW),
+        "payment_state_sync": WireType((p.PaymentState,), _OWN),
+        "refund_updated": WireType((p.RefundNews,), _MONEY | _CREW),
+        "menu_updated": WireType((p.MenuNews,), _CREW | {Hears.KITCHEN, Hears.CUSTOMERS}),
+    }
+)

@@ -1,0 +1,131 @@
+"""What the log's events are in the words of the wire: their payloads, whoever hears them.
+
+Only what the event holds: an order in full where it holds that, else its id and exactly what changed.
+"""
+
+import msgspec
+
+from tabletap.domain import events as e
+from tabletap.domain.order import Line, born, line_view, view
+from tabletap.domain.vocabulary import ItemStatus, OrderStatus, PaymentStatus
+
+from . import payloads as p
+
+S = OrderStatus
+
+Change = e.OrderChanged | e.ItemsMoved | e.ItemVoided | e.VoidAcknowledged | e.OrderTableMoved
+Move = e.OrderStatusChanged | e.OrderCancelled | e.MergeUndone
+Pay = e.PaymentInitiated | e.PaymentCompleted | e.PaymentClosed | e.PaymentUnapplied
+
+
+def placed(event: e.OrderPlaced) -> p.WholeOrder:
+    return p.WholeOrder(order_id=event.order_id, number=event.number, order=view(born(event)))
+
+
+def released(event: e.OrderReleased) -> p.WholeOrder:
+    """The order as the kitchen first sees it. Of its money the event tells only whether it is paid."""
+    placed_as = msgspec.structs.replace(event.placed, lines=event.lines, released=True, needs_approval=False)
+    order = view(born(placed_as))
+    if event.paid and order.total:
+        order = msgspec.structs.replace(
+            order, status=S.PAID, payment_status=PaymentStatus.COMPLETED, paid=order.total, owed=0
+        )
+    return p.WholeOrder(order_id=event.order_id, number=order.number, order=order)
+
+
+def changed(event: Change) -> p.OrderNews:
+    match event:
+        case e.OrderChanged():
+            added = tuple(
+                line_view(Line(facts, event.statuses.get(facts.line, ItemStatus.QUEUED))) for facts in event.added
+            )
+            return p.OrderNews(order_id=event.order_id, added=added, note=event.note, absorbed=event.absorbed)
+        case e.ItemsMoved():
+            moved = tuple(p.ItemNews(line, event.to) for line in event.lines)
+            return p.OrderNews(order_id=event.order_id, items=moved, device=event.device)
+        case e.ItemVoided():
+            struck = (p.ItemNews(event.line, ItemStatus.VOIDED),)
+            return p.OrderNews(order_id=event.order_id, items=struck, voided=event.line, reason=event.reason)
+        case e.VoidAcknowledged():
+            struck = (p.ItemNews(event.line, ItemStatus.VOIDED),)
+            return p.OrderNews(order_id=event.order_id, items=struck, acknowledged=event.line, device=event.device)
+        case e.OrderTableMoved():
+            return p.OrderNews(order_id=event.order_id, table=event.table)
+
+
+def status(event: Move) -> p.OrderNews:
+    match event:
+        case e.OrderStatusChanged():
+            return p.OrderNews(order_id=event.order_id, number=event.number, status=event.to, was=event.was)
+        case e.OrderCancelled():
+            return p.OrderNews(
+                order_id=event.order_id,
+                number=event.number,
+                status=S.CANCELLED,
+                was=event.was,
+                reason=event.reason,
+                merged_into=event.merged_into,
+            )
+        case e.MergeUndone():
+            # The screens have dropped its lines: here they are again.
+            again = tuple(line_view(Line(facts)) for facts in event.lines)
+            return p.OrderNews(
+                order_id=event.order_id, number=event.number, status=S.PENDING, was=S.CANCELLED, added=again
+            )
+
+
+def payment(event: Pay) -> tuple[str, p.PaymentNews]:
+    match event:
+        case e.PaymentInitiated():
+            return "payment_initiated", p.PaymentNews(
+                payment_id=event.payment_id,
+                order_id=event.order_id,
+                status=PaymentStatus.PENDING,
+                amount=event.amount,
+                tip_amount=event.tip,
+                total_amount=event.total,
+                currency=event.currency,
+                payment_method=event.method,
+                rounding=event.rounding,
+                reference=event.reference,
+                expires_at=event.expires_at,
+            )
+        case e.PaymentCompleted():
+            return "payment_completed", p.PaymentNews(
+                payment_id=event.payment_id,
+                order_id=event.order_id,
+                status=PaymentStatus.COMPLETED,
+                amount=event.amount,
+                tip_amount=event.tip,
+                total_amount=event.amount + event.tip + event.rounding,
+                payment_method=event.method,
+                rounding=event.rounding,
+                received=event.received,
+                tendered=event.tendered,
+                change=event.change,
+                surplus=event.surplus or None,
+                late=event.late or None,
+            )
+        case e.PaymentClosed():
+            return "payment_failed", p.PaymentNews(
+                payment_id=event.payment_id, order_id=event.order_id, status=PaymentStatus(event.status)
+            )
+        case e.PaymentUnapplied():
+            return "payment_status_updated", p.PaymentNews(
+                payment_id=event.payment_id,
+                order_id=event.order_id,
+                status=PaymentStatus.COMPLETED,
+                surplus=event.amount,
+            )
+
+
+def refund(event: e.PaymentRefunded) -> p.RefundNews:
+    return p.RefundNews(
+        payment_id=event.payment_id,
+        order_id=event.order_id,
+        refund_id=event.refund_id,
+        status=PaymentStatus.REFUNDED if event.full else PaymentStatus.PARTIALLY_REFUNDED,
+        amount=event.amount,
+        refunded_amount=event.refunded,
+        payment_method=event.method,
+    )

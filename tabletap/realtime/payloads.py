@@ -1,0 +1,138 @@
+"""What stands in ``data`` of each wire event. AsyncAPI is derived from these; a field left out has not changed."""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from tabletap.domain.base import OrderId, PaymentId
+from tabletap.domain.order import LineView, OrderView
+from tabletap.domain.vocabulary import ItemStatus, Method, OrderStatus, PaymentStatus
+
+
+class Data(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """The base of all payloads."""
+
+
+class WholeOrder(Data, frozen=True, kw_only=True):
+    """An order a screen has not seen yet."""
+
+    order_id: OrderId
+    number: int
+    order: OrderView
+
+
+class ItemNews(msgspec.Struct, frozen=True):
+    """Where a line stands now."""
+
+    line: int
+    status: ItemStatus
+
+
+class OrderNews(Data, frozen=True, kw_only=True):
+    """What changed about an order. ``voided``, ``acknowledged``: line numbers. ``device``, ``reason``: for the crew."""
+
+    order_id: OrderId
+    number: int | None = None
+    status: OrderStatus | None = None
+    was: OrderStatus | None = None
+    accepted: bool | None = None
+    in_kitchen: bool | None = None
+    items: tuple[ItemNews, ...] = ()
+    added: tuple[LineView, ...] = ()
+    voided: int | None = None
+    acknowledged: int | None = None
+    note: str | None = None
+    table: str | None = None
+    absorbed: OrderId | None = None
+    merged_into: OrderId | None = None
+    paid: int | None = None
+    owed: int | None = None
+    payment_status: PaymentStatus | None = None
+    reason: str | None = None
+    device: str | None = None
+
+
+class ReadyNumber(Data, frozen=True, kw_only=True):
+    """For the screen above the counter that everybody reads: a number and nothing else."""
+
+    number: int
+
+
+class PaymentState(Data, frozen=True, kw_only=True):
+    """What an order has been paid and still owes, after a payment was settled."""
+
+    order_id: OrderId
+    payment_id: PaymentId
+    paid: int
+    owed: int
+
+
+class PaymentNews(Data, frozen=True, kw_only=True):
+    """What changed about a payment. ``surplus``: received beyond use, owed back."""
+
+    payment_id: PaymentId
+    order_id: OrderId
+    status: PaymentStatus
+    amount: int | None = None
+    tip_amount: int | None = None
+    total_amount: int | None = None
+    currency: str | None = None
+    payment_method: Method | None = None
+    rounding: int | None = None
+    received: int | None = None
+    tendered: int | None = None
+    change: int | None = None
+    surplus: int | None = None
+    late: bool | None = None
+    reference: str | None = None
+    expires_at: datetime | None = None
+    reason: str | None = None
+
+
+class RefundNews(Data, frozen=True, kw_only=True):
+    """Money given back. ``refunded_amount``: of this payment, so far."""
+
+    payment_id: PaymentId
+    order_id: OrderId
+    refund_id: UUID
+    status: PaymentStatus
+    amount: int
+    refunded_amount: int
+    payment_method: Method
+    reason: str | None = None
+
+
+class QueuePosition(Data, frozen=True, kw_only=True):
+    """Where an order stands in the kitchen's queue. ``load``: 0-100, left out where ``QueuePositions`` says it."""
+
+    order_id: OrderId
+    position: int
+    estimated_ready_at: datetime
+    load: int | None = None
+
+
+class QueuePositions(Data, frozen=True, kw_only=True):
+    """The same for all orders of an account, in one frame."""
+
+    load: int
+    places: tuple[QueuePosition, ...]
+
+
+class KitchenLoad(Data, frozen=True, kw_only=True):
+    """The kitchen's queue: how full, how many orders, which places changed."""
+
+    load: int
+    active: int
+    places: tuple[QueuePosition, ...]
+
+
+class MenuNews(Data, frozen=True, kw_only=True):
+    """One item sold out or back, or (``published``, ``accepting``) the menu or the cafe's settings as a whole."""
+
+    sku: str | None = None
+    available: bool | None = None
+    until: datetime | None = None
+    remaining: int | None = None
+    published: bool | None = None
+    accepting: bool | None = None

@@ -1,0 +1,265 @@
+"""A socket's life: handshake, messages in, frames out, goodbye.
+
+`serve_session` holds one connection from its request head to its end. trio-websocket speaks the protocol; what to
+admit and what to do with a message is the `Door`'s. What must hold:
+
+- Messages are taken from trio-websocket always and at once: while its queue is full it answers no pings.
+- Commands start in the order they came, a bounded number at a time; one beyond that is answered `busy`, never queued.
+- Whatever the peer sends or does not send, the session ends within its limits and nothing but the session.
+"""
+
+import contextlib
+from collections import deque
+from typing import Protocol
+
+import msgspec
+import structlog
+import trio
+from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, wrap_server_stream
+from uuid_utils import uuid7
+from wsproto.utilities import ProtocolError
+
+from tabletap.realtime.frames import ping_frame
+from tabletap.realtime.stream import (
+    INTERNAL_ERROR,
+    PROTOCOL_ERROR,
+    TOO_BIG,
+    TOO_MANY_MESSAGES,
+    TRY_AGAIN_LATER,
+    SessionLimits,
+    SessionStream,
+)
+
+log = structlog.get_logger(__name__)
+
+_INBOUND_QUEUE = 16
+_RECEIVE_BYTES = 16 * 1024
+_PING = ping_frame()
+_PLAIN_ANSWER = b"HTTP/1.1 %b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """An HTTP answer instead of a socket."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ((b"content-type", b"application/json"),)
+
+
+class Admission(msgspec.Struct, frozen=True, kw_only=True):
+    principal: object
+    subprotocol: str | None = None
+
+
+class Door(Protocol):
+    async def admit(self, request: WebSocketRequest, remote: str) -> Admission | Refusal: ...
+
+    async def opened(self, session: "Session") -> None:
+        """Welcome it and join its rooms. Messages come afterwards."""
+
+    async def message(self, session: "Session", message: str | bytes) -> None: ...
+
+    def busy(self, session: "Session", message: str | bytes) -> None:
+        """Too many commands are in flight: answer this one with an error."""
+
+    def closed(self, session: "Session") -> None:
+        """Called once for each session that was opened, however it ended."""
+
+
+class TokenBucket:
+    def __init__(self, per_second: float, burst: int) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._tokens = float(burst)
+        self._at = trio.current_time()
+
+    def take(self) -> bool:
+        now = trio.current_time()
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._per_second)
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+class Session:
+    def __init__(self, stream: SessionStream, limits: SessionLimits, remote: str, principal: object) -> None:
+        self.id = str(uuid7())
+        self.remote = remote
+        self.principal = principal
+        self.rooms: set[str] = set()
+        self.last_offset: dict[str, int] = {}
+        self.stream = stream
+        self.send = stream.push  # bound here: a broadcast calls it thousands of times
+        self._limits = limits
+        self._bucket = TokenBucket(limits.messages_per_second, limits.message_burst)
+        self._to_start: deque[str | bytes] = deque()
+        self._in_flight = 0
+        self._heard_at_ping: int | None = None
+        self._ping_deadline = 0.0
+
+    @property
+    def overran(self) -> bool:
+        return self.stream.overran
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Send a close frame after what waits; the session ends when the peer answers or the grace time is over."""
+        self.stream.seal(code, reason)
+
+    async def converse(self, socket: WebSocketConnection, door: Door) -> None:
+        """Until the connection closes. Leaving it cancels commands in flight: their replies have nowhere to go."""
+        async with trio.open_nursery() as commands:
+            with contextlib.suppress(ConnectionClosed):
+                while True:
+                    message = await self._next_message(socket)
+                    if self.stream.sealed:
+                        continue  # read on, so that the peer's answer to our close is found
+                    if not self._bucket.take():
+                        self.close(TOO_MANY_MESSAGES, "too many messages")
+                    elif self._in_flight >= self._limits.commands_in_flight:
+                        door.busy(self, message)
+                    else:
+                        self._in_flight += 1
+                        self._to_start.append(message)
+                        commands.start_soon(self._run_command, door)
+            commands.cancel_scope.cancel()
+
+    async def _run_command(self, door: Door) -> None:
+        # trio starts tasks in any order; taking the oldest message here makes the order of starts that of arrival.
+        message = self._to_start.popleft()
+        try:
+            await door.message(self, message)
+        except Exception:
+            log.exception("socket_command_failed", session=self.id)
+            self.close(INTERNAL_ERROR, "internal error")
+        finally:
+            self._in_flight -= 1
+
+    async def _next_message(self, socket: WebSocketConnection) -> str | bytes:
+        while True:
+            with trio.CancelScope(deadline=self._check_peer()):
+                message = await socket.get_message()
+                self.stream.unclaimed_bytes = 0
+                return message
+
+    def _check_peer(self) -> float:
+        """Ping a silent peer, abort a dead one; when to look again. Any byte is a sign of life, not just a pong."""
+        now = trio.current_time()
+        if self._heard_at_ping == self.stream.received_bytes:
+            if now >= self._ping_deadline:
+                self.stream.abort()
+            return self._ping_deadline
+        self._heard_at_ping = None
+        silent_at = self.stream.last_received + self._limits.ping_after_seconds
+        if now < silent_at:
+            return silent_at
+        self.send(_PING)
+        self._heard_at_ping = self.stream.received_bytes
+        self._ping_deadline = now + self._limits.pong_within_seconds
+        return self._ping_deadline
+
+
+async def serve_session(transport: trio.abc.Stream, door: Door, limits: SessionLimits) -> None:
+    """Hold one connection, whose first bytes are a WebSocket upgrade request, until it is closed."""
+    async with trio.open_nursery() as writing:
+        stream = SessionStream(transport, limits, writing)
+        try:
+            await _hold(stream, door, limits, _remote_of(transport))
+        finally:
+            await stream.hang_up()
+            writing.cancel_scope.cancel()
+
+
+async def _hold(stream: SessionStream, door: Door, limits: SessionLimits, remote: str) -> None:
+    life = trio.CancelScope()
+
+    def last_words() -> None:
+        life.deadline = trio.current_time() + limits.close_grace_seconds
+
+    stream.on_sealed = last_words
+    stream.on_abort = life.cancel
+    handshake = _Handshake(stream, door, limits, remote)
+    try:
+        with life:
+            async with trio.open_nursery() as reading:
+                socket = await handshake.run(reading)
+                if socket is not None and handshake.session is not None:
+                    await handshake.session.converse(socket, door)
+                    # trio-websocket ends on a protocol error without telling the peer; after a seal this does nothing.
+                    reason = socket.closed
+                    if reason is not None and reason.code in {PROTOCOL_ERROR, 1007, TOO_BIG}:
+                        stream.seal(reason.code)
+                reading.cancel_scope.cancel()
+    except Exception as failure:
+        if not _only_bad_input(failure):
+            log.exception("session_failed", remote=remote)
+        if handshake.session is None:
+            stream.push(_PLAIN_ANSWER % b"400 Bad Request")
+        else:
+            stream.seal(PROTOCOL_ERROR)
+    finally:
+        if handshake.session is not None:
+            door.closed(handshake.session)
+
+
+class _Handshake:
+    def __init__(self, stream: SessionStream, door: Door, limits: SessionLimits, remote: str) -> None:
+        self._stream = stream
+        self._door = door
+        self._limits = limits
+        self._remote = remote
+        self.session: Session | None = None  # set once the door has to be told of the end
+
+    async def run(self, reading: trio.Nursery) -> WebSocketConnection | None:
+        with trio.move_on_after(self._limits.handshake_seconds) as patience, contextlib.suppress(ConnectionClosed):
+            # trio-websocket answers a malformed request itself and leaves, without a word to who awaits the request.
+            self._stream.on_left = patience.cancel
+            request = await wrap_server_stream(
+                reading, self._stream, _INBOUND_QUEUE, self._limits.max_message_bytes, _RECEIVE_BYTES
+            )
+            answer = await self._ask(request)
+            if isinstance(answer, Refusal):
+                await request.reject(answer.status, extra_headers=list(answer.headers), body=answer.body)
+                return None
+            socket = await request.accept(subprotocol=answer.subprotocol)
+            self._stream.accepted = True
+            self._stream.on_left = _not_our_concern  # from here on trio-websocket tells it by ConnectionClosed
+            self.session = Session(self._stream, self._limits, self._remote, answer.principal)
+            try:
+                await self._door.opened(self.session)
+            except Exception:
+                log.exception("socket_welcome_failed", session=self.session.id)
+                self.session.close(INTERNAL_ERROR, "internal error")
+            return socket
+        if self.session is not None:
+            self._stream.seal(TRY_AGAIN_LATER)
+        elif self._stream.sent_bytes + self._stream.waiting_bytes == 0:
+            in_time = trio.current_time() < patience.deadline
+            self._stream.push(_PLAIN_ANSWER % (b"400 Bad Request" if in_time else b"503 Service Unavailable"))
+        return None
+
+    async def _ask(self, request: WebSocketRequest) -> Admission | Refusal:
+        try:
+            return await self._door.admit(request, self._remote)
+        except Exception:
+            log.exception("socket_admission_failed", remote=self._remote)
+            return Refusal(status=500, body=b'{"error":"internal error","code":"INTERNAL_ERROR"}')
+
+
+def _only_bad_input(failure: BaseException) -> bool:
+    """What wsproto and trio-websocket let through when a peer sends what they did not expect."""
+    if isinstance(failure, BaseExceptionGroup):
+        return all(_only_bad_input(part) for part in failure.exceptions)
+    return isinstance(failure, ProtocolError | UnicodeError | ConnectionClosed)
+
+
+def _remote_of(transport: trio.abc.Stream) -> str:
+    try:
+        return str(transport.socket.getpeername()[0])  # type: ignore[attr-defined]
+    except (AttributeError, OSError, IndexError):
+        return ""
+
+
+def _not_our_concern() -> None:
+    return None

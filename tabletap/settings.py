@@ -1,0 +1,122 @@
+"""Settings: ``config/default.toml``, over it ``config/NAME.toml``, over it the environment. Frozen, checked, typed.
+
+Only ``app`` and the command line read them; everything below is handed the part it needs.
+"""
+
+import os
+import secrets
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from tabletap.http.limits import RateLimits
+from tabletap.http.listener import ListenerLimits
+from tabletap.http.rest import RestSettings
+from tabletap.realtime.rooms import RoomLimits
+from tabletap.realtime.stream import SessionLimits
+from tabletap.store.embedded import EmbeddedLimits
+from tabletap.store.pool import PoolLimits
+
+CONFIG = Path(__file__).resolve().parent.parent / "config"
+SECRET_AT_LEAST = 32
+
+_FROM_ENVIRONMENT = {
+    "TABLETAP_HOST": "host",
+    "TABLETAP_PORT": "port",
+    "TABLETAP_PUBLIC_URL": "public_url",
+    "TABLETAP_STATE": "state",
+    "TABLETAP_SECRET": "secret",
+    "DATABASE_URL": "database_url",
+}
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    host: str
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)]
+    public_url: str
+    state: str
+    database_url: str
+    secret: str
+    log_json: bool
+    stop_within_s: float
+
+
+class AuthLifetimes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    token_lifetime_s: int
+    leeway_s: int
+
+
+class SocketSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    heartbeat_ms: int
+
+
+class ActorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    ask_timeout_s: float
+    follow_s: float
+    queue_tick_s: float
+    newborns_kept: int
+    active_limit: int
+    idle_seconds: float
+    mailbox_messages: int
+    mailbox_bytes: int
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All of them. See ``config/default.toml`` for what each means."""
+
+    server: ServerSettings
+    auth: AuthLifetimes
+    rest: RestSettings
+    rates: RateLimits
+    listener: ListenerLimits
+    sessions: SessionLimits
+    rooms: RoomLimits
+    sockets: SocketSettings
+    actors: ActorSettings
+    pool: PoolLimits
+    embedded: EmbeddedLimits
+
+    @property
+    def state(self) -> Path:
+        return Path(self.server.state).resolve()
+
+
+def load(name: str | None = None, environment: Mapping[str, str] | None = None, **server: Any) -> Settings:
+    """Read the settings of ``config/NAME.toml``. ``server``: what the command line says, above all else.
+
+    Raises msgspec.ValidationError, which names the setting, and FileNotFoundError for an unknown name.
+    """
+    environment = os.environ if environment is None else environment
+    merged = tomllib.loads((CONFIG / "default.toml").read_text())
+    name = environment.get("TABLETAP_CONFIG") or name
+    if name is not None:
+        for section, values in tomllib.loads((CONFIG / f"{name}.toml").read_text()).items():
+            merged[section] = merged.get(section, {}) | values
+    for variable, key in _FROM_ENVIRONMENT.items():
+        if environment.get(variable):
+            merged["server"][key] = environment[variable]
+    merged["server"] |= {key: value for key, value in server.items() if value is not None}
+    return msgspec.convert(merged, Settings, strict=False)
+
+
+def secret_of(settings: Settings) -> bytes:
+    """The configured secret, or the one in the state folder, made at the first start and readable by its owner only."""
+    if settings.server.secret:
+        if len(settings.server.secret) < SECRET_AT_LEAST:
+            raise ValueError(f"TABLETAP_SECRET must have at least {SECRET_AT_LEAST} characters")
+        return settings.server.secret.encode()
+    path = settings.state / "secret"
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made = secrets.token_hex(SECRET_AT_LEAST).encode()
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(made)
+            file.flush()
+            os.fsync(file.fileno())
+        return made

@@ -1,0 +1,150 @@
+"""Customers: they come when they come, order, perhaps pay by transfer, and some follow their order to the end.
+
+The load is open: arrivals keep their schedule whatever the server does, so that waiting is counted and not hidden.
+"""
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import trio
+from trio_websocket import ConnectionClosed, HandshakeError, open_websocket_url
+
+from .baskets import Baskets
+from .book import Book, Placed, Plan
+from .line import Heard
+from .rest import Answer, Rest
+from .server import Server
+
+CHANNELS = ("online",) * 11 + ("table",) * 7 + ("counter",) * 2
+PLANS = (Plan.CASH,) * 9 + (Plan.CASH_LATER,) * 7 + (Plan.TRANSFER,) * 4
+TIPS = (0, 0, 0, 0, 100, 250)
+FOLLOWED_SHARE = 0.05
+FOLLOW_PAUSE_SECONDS = 0.2
+
+
+class Ordered(msgspec.Struct, frozen=True, rename="camel"):
+    """What a customer reads of the answer."""
+
+    id: str
+    number: int
+    total: int
+    tracking_token: str
+
+
+class News(msgspec.Struct, frozen=True):
+    """What a follower reads of an event."""
+
+    status: str | None = None
+
+
+class Customers:
+    """All of them. ``staff_token``: of whoever rings up counter orders."""
+
+    def __init__(
+        self, server: Server, rest: Rest, book: Book, slug: str, staff_token: str, tables: tuple[str, ...]
+    ) -> None:
+        self._server = server
+        self._rest = rest
+        self._book = book
+        self._slug = slug
+        self._staff_token = staff_token
+        self._tables = tables
+
+    async def come(self, baskets: Baskets, rate: float, chance: Random, advance: Callable[[], None]) -> None:
+        """All orders, ``rate`` a second, at random intervals; returns when each is answered and each follower done."""
+        due = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for _ in range(self._book.orders):
+                due += chance.expovariate(rate)
+                await trio.sleep_until(due)
+                plan = chance.choice(PLANS)
+                request = self._request(baskets, chance, plan)
+                tip = chance.choice(TIPS) if plan is Plan.TRANSFER else 0
+                follows = chance.random() < FOLLOWED_SHARE
+                nursery.start_soon(self._one, request, plan, due, tip, follows, nursery)
+                advance()
+
+    def _request(self, baskets: Baskets, chance: Random, plan: Plan) -> dict[str, Any]:
+        channel = chance.choice(CHANNELS)
+        if channel == "table" and not self._tables:
+            channel = "online"
+        body: dict[str, Any] = {"channel": channel, "items": baskets.fill(), "note": self._book.note(plan)}
+        if channel == "table":
+            body["table"] = chance.choice(self._tables)
+        elif channel == "online":
+            body["customer"] = {"name": f"Guest {chance.randrange(1000)}"}
+        return body
+
+    async def _one(
+        self, request: Mapping[str, Any], plan: Plan, due: float, tip: int, follows: bool, nursery: trio.Nursery
+    ) -> None:
+        book = self._book
+        sent = trio.current_time()
+        token = self._staff_token if request["channel"] == "counter" else None
+        answer = await self._rest.ask(
+            "POST", f"/api/{self._slug}/orders", token=token, key=str(uuid4()), body=request
+        )
+        acked = trio.current_time()
+        book.rest_seconds.append(acked - sent)
+        if answer.status != 201:
+            book.refused += 1
+            _blame(book, "order refused", answer)
+            return
+        order = msgspec.json.decode(answer.body, type=Ordered)
+        book.placed[order.id] = Placed(due, sent, acked, order.total)
+        book.channels[request["channel"]] += 1
+        book.methods[plan.value] += 1
+        if follows:
+            nursery.start_soon(self._follow, order)
+        if plan is Plan.TRANSFER:
+            await self._transfer(order, tip)
+
+    async def _transfer(self, order: Ordered, tip: int) -> None:
+        """Begin to pay by bank transfer, as the customer's page does with the tracking token."""
+        body = {"orderId": order.id, "paymentMethod": "qr_code_bank_transfer", "tipAmount": tip}
+        began = trio.current_time()
+        answer = await self._rest.ask(
+            "POST", "/api/payments/initiate", token=order.tracking_token, key=str(uuid4()), body=body
+        )
+        self._book.rest_seconds.append(trio.current_time() - began)
+        if answer.status != 201:
+            _blame(self._book, "transfer refused", answer)
+        elif b"data:image/png;base64," not in answer.body:
+            self._book.fail("transfer without a code to scan")
+
+    async def _follow(self, order: Ordered) -> None:
+        """Watch the own order from its beginning until it is handed over: every step once, offsets growing."""
+        book = self._book
+        book.followed += 1
+        offset, steps = 0, list[str]()
+        while "completed" not in steps:
+            url = f"{self._server.sockets_url}/ws/customers?cafe={self._slug}&after={offset}"
+            headers = [(b"authorization", b"Bearer " + order.tracking_token.encode())]
+            try:
+                async with open_websocket_url(url, extra_headers=headers) as socket:
+                    while "completed" not in steps:
+                        heard = msgspec.json.decode(await socket.get_message(), type=Heard)
+                        if not heard.event_id:
+                            continue
+                        book.out_of_order += heard.offset <= offset
+                        offset = heard.offset
+                        if heard.type.startswith("order_"):
+                            self._step(heard, steps)
+            except (HandshakeError, ConnectionClosed, OSError, trio.BrokenResourceError):
+                await trio.sleep(FOLLOW_PAUSE_SECONDS)
+        book.follow_missed += not {"created", "ready", "completed"} <= set(steps)
+
+    def _step(self, heard: Heard, steps: list[str]) -> None:
+        status = msgspec.json.decode(heard.data, type=News).status
+        step = "created" if heard.type == "order_created" else status
+        if step is not None:
+            self._book.follow_repeated += step in steps and step not in ("pending", "payment_pending")
+            steps.append(step)
+
+
+def _blame(book: Book, what: str, answer: Answer) -> None:
+    problem = answer.problem
+    book.fail(f"{what} ({answer.status} {problem.code})", problem.error)

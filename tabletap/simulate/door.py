@@ -1,0 +1,140 @@
+"""One connection to a door: the handshake, messages in, messages out, the goodbye."""
+
+import base64
+import contextlib
+import hashlib
+import secrets
+from collections import deque
+
+import h11
+import trio
+
+from .frames import CLOSE, PING, PONG, TEXT, FrameReader, ProtocolViolation, frame
+from .server import Server
+
+RECEIVE_BYTES = 256 * 1024
+HANDSHAKE_SECONDS = 15.0
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+class Closed(Exception):  # noqa: N818 - named by what is the case
+    """The connection has ended: with a close code of the server's, or (1006) without a word."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(f"closed with {code} {reason}".rstrip())
+        self.code = code
+
+
+class Refused(Exception):  # noqa: N818 - the same
+    """The door answered the handshake with an HTTP status."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(f"refused with {status}: {body[:200].decode(errors='replace')}")
+        self.status = status
+
+
+class Socket:
+    """An open connection. One task reads (``receive``), one writes what was posted (``write``)."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self._reader = FrameReader()
+        self._first = b""  # what came with the end of the handshake
+        self._goodbye: Closed | None = None
+        self._outbox: deque[bytes] = deque()
+        self._posted = trio.Event()
+
+    @classmethod
+    async def open(cls, server: Server, target: str, token: str) -> "Socket":
+        """Dial and shake hands. Raises Refused, Closed, OSError or trio.TooSlowError."""
+        stream = await server.dial()
+        try:
+            socket = cls(stream)
+            with trio.fail_after(HANDSHAKE_SECONDS):
+                await socket._shake_hands(server.authority, target, token)
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+        return socket
+
+    async def _shake_hands(self, authority: str, target: str, token: str) -> None:
+        key = base64.b64encode(secrets.token_bytes(16))
+        http = h11.Connection(h11.CLIENT)
+        request = h11.Request(
+            method="GET",
+            target=target,
+            headers=[
+                ("host", authority),
+                ("connection", "Upgrade"),
+                ("upgrade", "websocket"),
+                ("sec-websocket-version", "13"),
+                ("sec-websocket-key", key),
+                ("authorization", f"Bearer {token}"),
+            ],
+        )
+        await self._stream.send_all(http.send(request) + http.send(h11.EndOfMessage()))
+        status, body, expected = 0, b"", base64.b64encode(hashlib.sha1(key + _GUID).digest())  # noqa: S324 - RFC 6455
+        while True:
+            try:
+                event = http.next_event()
+            except h11.RemoteProtocolError as error:
+                raise Closed(1006, str(error)) from error
+            if event is h11.NEED_DATA:
+                http.receive_data(await self._stream.receive_some(RECEIVE_BYTES))
+            elif isinstance(event, h11.InformationalResponse) and event.status_code == 101:
+                if dict(event.headers).get(b"sec-websocket-accept") != expected:
+                    raise Closed(1006, "the handshake was not for us")
+                self._first = http.trailing_data[0]
+                return
+            elif isinstance(event, h11.Response):
+                status = event.status_code
+            elif isinstance(event, h11.Data):
+                body += bytes(event.data)
+            elif event is h11.PAUSED or isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
+                raise Refused(status, body) if status else Closed(1006)
+
+    async def receive(self) -> list[bytes]:
+        """The text messages that came next, perhaps none. Pings are answered on the way. Raises Closed."""
+        if self._goodbye is not None:
+            raise self._goodbye
+        data, self._first = self._first, b""
+        try:
+            data = data or bytes(await self._stream.receive_some(RECEIVE_BYTES))
+            found = self._reader.feed(data)
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ProtocolViolation) as error:
+            raise Closed(1006, str(error)) from error
+        if not data:
+            raise Closed(1006)
+        texts = []
+        for opcode, payload in found:
+            if opcode == TEXT:
+                texts.append(payload)
+            elif opcode == PING:
+                self._post(frame(PONG, payload))
+            elif opcode == CLOSE:
+                self._goodbye = Closed(int.from_bytes(payload[:2]) or 1005, payload[2:].decode(errors="replace"))
+        return texts
+
+    def post(self, message: bytes) -> None:
+        """Send a text message soon, after what was posted before."""
+        self._post(frame(TEXT, message))
+
+    def _post(self, data: bytes) -> None:
+        self._outbox.append(data)
+        self._posted.set()
+
+    async def write(self) -> None:
+        """Write what is posted, until cancelled. A broken connection is the reader's to notice."""
+        with contextlib.suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            while True:
+                await self._posted.wait()
+                self._posted = trio.Event()
+                joined = b"".join(self._outbox)
+                self._outbox.clear()
+                await self._stream.send_all(joined)
+
+    async def aclose(self) -> None:
+        """Say goodbye if that is possible at once, and leave."""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 0.2), contextlib.suppress(Exception):
+            await self._stream.send_all(frame(CLOSE, (1000).to_bytes(2)))
+        await trio.aclose_forcefully(self._stream)

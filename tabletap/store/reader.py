@@ -1,0 +1,135 @@
+"""Questions answered from the projections and the log. Implements ``actors.ports.Reader``."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from tabletap.actors.ports import Answered, CafeEntry, Idempotency, Recorded
+from tabletap.domain.access import Subject
+from tabletap.domain.base import CafeId, OrderId, PaymentId
+from tabletap.domain.order import OrderView
+from tabletap.domain.payment import PaymentView
+from tabletap.store import codec
+from tabletap.store.pool import Connection, Database, Row
+from tabletap.store.projections.order import WAITING
+
+MOST: Final = 10_000
+"""No list is longer, whatever was asked for; nor are the active orders of a cafe, none of which has so many."""
+
+_ORDERS: Final = """
+    SELECT orders.doc, place.queue_position, place.ready_at
+    FROM orders LEFT JOIN order_places AS place ON place.order_id = orders.id
+"""
+
+
+class Reader:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def cafes(self) -> Sequence[CafeEntry]:
+        """Every cafe of the installation, by name."""
+        rows = await self._fetch("SELECT id, slug, name FROM cafes ORDER BY name, slug")
+        return [CafeEntry(CafeId(id_), slug, name) for id_, slug, name in rows]
+
+    async def order(self, order_id: OrderId) -> OrderView | None:
+        rows = await self._fetch(f"{_ORDERS} WHERE orders.id = $1", order_id)
+        return _order(rows[0]) if rows else None
+
+    async def orders(
+        self, cafe_id: CafeId, *, active: bool = False, before: OrderId | None = None, limit: int = 100
+    ) -> Sequence[OrderView]:
+        """Newest first; ``active``: only what is neither completed nor cancelled, oldest first. ``before``: paging."""
+        conditions, arguments = ["orders.cafe_id = $1"], [cafe_id, min(max(limit, 0), MOST)]
+        if active:
+            conditions.append("orders.active")
+        if before is not None:
+            arguments.append(before)
+            older = "SELECT business_day, number FROM orders WHERE id = $3 AND cafe_id = $1"
+            conditions.append(f"(orders.business_day, orders.number) < ({older})")
+        way = "ASC" if active else "DESC"
+        rows = await self._fetch(
+            f"{_ORDERS} WHERE {' AND '.join(conditions)} "
+            f"ORDER BY orders.business_day {way}, orders.number {way} LIMIT $2",
+            *arguments,
+        )
+        return [_order(row) for row in rows]
+
+    async def orders_with_offset(self, cafe_id: CafeId) -> tuple[int, Sequence[OrderView]]:
+        """The active orders (oldest first) and the offset of the log at which they were so."""
+        rows = await self._fetch(  # one statement: both are of the same moment
+            f"""WITH waiting AS ({_ORDERS} WHERE orders.cafe_id = $1 AND orders.active
+                    ORDER BY orders.business_day, orders.number LIMIT {MOST})
+                SELECT waiting.*, log.head
+                FROM (SELECT coalesce(max("offset"), 0) AS head FROM events WHERE cafe_id = $1) AS log
+                LEFT JOIN waiting ON true""",
+            cafe_id,
+        )
+        return rows[0]["head"], [_order(row) for row in rows if row["doc"] is not None]
+
+    async def payment(self, payment_id: PaymentId) -> PaymentView | None:
+        rows = await self._fetch("SELECT doc FROM payments WHERE id = $1", payment_id)
+        return codec.payment_view(rows[0][0]) if rows else None
+
+    async def subject(self, kind: str, ident: UUID) -> Subject | None:
+        """Whose an ``order`` or a ``payment`` is. A payment is its payer's, else that of the order's customer."""
+        match kind:
+            case "order":
+                query = "SELECT cafe_id, id, customer_id FROM orders WHERE id = $1"
+            case "payment":
+                query = """SELECT payments.cafe_id, order_id, coalesce(payments.customer_id, orders.customer_id)
+                           FROM payments LEFT JOIN orders ON orders.id = order_id WHERE payments.id = $1"""
+            case _:
+                return None
+        rows = await self._fetch(query, ident)
+        return Subject(*rows[0]) if rows else None
+
+    async def log(self, cafe_id: CafeId, after: int, limit: int, order_id: OrderId | None = None) -> Sequence[Recorded]:
+        """The cafe's events after an offset; ``order_id``: only those about that order, or about no order at all."""
+        newer, limit = 'cafe_id = $1 AND "offset" > $2', min(max(limit, 0), MOST)
+        rest = 'ORDER BY "offset" LIMIT $3'
+        select = f"SELECT {codec.RECORDED} FROM events WHERE {newer}"
+        if order_id is None:
+            rows = await self._fetch(f"{select} {rest}", cafe_id, after, limit)
+        else:
+            rows = await self._fetch(
+                f"({select} AND order_id = $4 {rest}) UNION ALL ({select} AND order_id IS NULL {rest}) {rest}",
+                cafe_id,
+                after,
+                limit,
+                order_id,
+            )
+        return [codec.recorded(row) for row in rows]
+
+    async def head(self, cafe_id: CafeId) -> int:
+        """The newest offset of the cafe's log (0: empty)."""
+        rows = await self._fetch('SELECT coalesce(max("offset"), 0) FROM events WHERE cafe_id = $1', cafe_id)
+        head: int = rows[0][0]
+        return head
+
+    async def answered(self, scope: str, key: UUID, now: datetime) -> Answered | None:
+        """What was answered to a key that has not expired."""
+        rows = await self._fetch(
+            "SELECT request, ok, body, expires_at FROM idempotency WHERE scope = $1 AND key = $2 AND expires_at > $3",
+            scope,
+            key,
+            now,
+        )
+        if not rows:
+            return None
+        request, ok, body, expires_at = rows[0]
+        return Answered(Idempotency(scope, key, request), ok, body, expires_at)
+
+    async def _fetch(self, query: str, *arguments: Any) -> Sequence[Row]:
+        work: Callable[[Connection], Awaitable[Sequence[Row]]] = lambda connection: connection.fetch(query, *arguments)  # noqa: E731
+        return await self._database.read(work)
+
+
+def _order(row: Row) -> OrderView:
+    """The view with the order's place in the queue laid over it, while it waits."""
+    view = codec.order_view(row["doc"])
+    if row["queue_position"] is None or view.status not in WAITING:
+        return view
+    return msgspec.structs.replace(view, queue_position=row["queue_position"], estimated_ready_at=row["ready_at"])

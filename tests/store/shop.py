@@ -1,0 +1,147 @@
+"""A world of the domain whose every decision is a commit as well, to be written by the test."""
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import uuid_utils.compat
+
+from tabletap.actors.ports import Commit, New, Recorded, Sent
+from tabletap.domain import cafe as cafes
+from tabletap.domain import drawer as drawers
+from tabletap.domain import events as e
+from tabletap.domain import order as orders
+from tabletap.domain import payment as payments
+from tabletap.domain.base import By, CafeId, Command, Decision, Event, Ref
+from tabletap.domain.errors import Refusal
+from tests.domain.world import STAFF, World
+
+_WAKE_AT: Any = {
+    cafes.Cafe: cafes.wake_at,
+    orders.Order: orders.wake_at,
+    payments.Payment: payments.wake_at,
+    drawers.Drawer: lambda state: None,
+}
+
+
+class Shop(World):
+    """``commits``: what has been decided and not been taken by the test yet."""
+
+    def __init__(self, slug: str = "corner") -> None:
+        self.commits: list[Commit] = []
+        self.outbox: dict[Ref, deque[Sent]] = {}
+        self._news: list[New] = []
+        self._versions: Counter[Ref] = Counter()
+        self._wakes: dict[Ref, object] = {}
+        super().__init__()
+        self.new_id = uuid_utils.compat.uuid7  # type: ignore[assignment]
+        self._rename(slug)
+        self._commit(self.cafe_ref, 0, (), ())
+
+    def _rename(self, slug: str) -> None:
+        """Give the cafe an id and a slug of its own, so that many can live in one database."""
+        cafe_id = CafeId(uuid_utils.compat.uuid7())
+        opened = self._news[0].event
+        assert isinstance(opened, e.CafeOpened)
+        self.cafe_ref = Ref(self.cafe_ref.kind, cafe_id, cafe_id)
+        self._news, self.log, self.states = [], [], {}
+        self._versions.clear()
+        self._happen(self.cafe_ref, self.cafe_ref, e.CafeOpened(slug, opened.settings, opened.menu))
+
+    def ask(self, ref: Ref, command: Command, by: By = STAFF, consumed: Sequence[UUID] = ()) -> Decision | Refusal:
+        version, self._news = self._versions[ref], []
+        decision = super().ask(ref, command, by)
+        if isinstance(decision, Decision):
+            sent = [Sent(uuid_utils.compat.uuid7(), message, by) for message in decision.messages]
+            for one in sent:
+                self.outbox.setdefault(one.message.to, deque()).append(one)
+            self._commit(ref, version, sent, consumed)
+        return decision
+
+    def deliver(self, to: Ref, *, twice: bool = False) -> None:
+        self.queues[to].popleft()
+        sent = self.outbox[to].popleft()
+        decision = self.ask(to, sent.message.command, consumed=(sent.id,))
+        assert isinstance(decision, Decision), decision
+
+    def taken(self) -> list[Commit]:
+        """The commits since the last time."""
+        commits, self.commits = self.commits, []
+        return commits
+
+    def _happen(self, ref: Ref, author: Ref, event: Event) -> None:
+        self._versions[ref] += 1
+        self._news.append(New(ref, self._versions[ref], event, self.now, STAFF))
+        super()._happen(ref, author, event)
+
+    def _commit(self, author: Ref, version: int, sent: Sequence[Sent], consumed: Sequence[UUID]) -> None:
+        touched = dict.fromkeys([*(new.ref for new in self._news), author])
+        wakes: list[Any] = []
+        for ref in touched:
+            state = self.states[ref]
+            at = _WAKE_AT[type(state)](state)
+            if at != self._wakes.get(ref):
+                self._wakes[ref] = at
+                wakes.append((ref, at))
+        self.commits.append(
+            Commit(
+                author=author,
+                version=version,
+                events=self._news,
+                states=[self.states[ref] for ref in touched],
+                sent=sent,
+                consumed=consumed,
+                wakes=wakes,
+            )
+        )
+        self._news = []
+
+    def busy(self) -> None:
+        """An evening: orders, payments, refunds, a merge, a void, a drawer, and the queue moving on."""
+        first, second, third = self.place(), self.place(), self.place()
+        drawer = self.do(self.cafe_ref, cafes.OpenDrawer("till", 10_000)).births[0].ref
+        paid = self.paid(first, tip=100)
+        self.do(paid, payments.Refund(amount=200, drawer_id=drawer.id))
+        self.deliver_all()
+        self.do(second, orders.MergeInto(third.id))  # type: ignore[arg-type]
+        self.deliver_all()
+        self.move_queue(first, third)
+        self.do(third, orders.MoveItem(line=1, move="start"))
+        self.do(first, orders.MoveOrder("ready"))
+        self.do(first, orders.MoveOrder("complete"))
+        self.pay(third)
+        self.do(drawer, drawers.Count(9_000))
+        gone = self.place()
+        self.do(gone, orders.MoveOrder("cancel"))
+
+    def move_queue(self, *refs: Ref) -> None:
+        """The kitchen's board has these orders in this order."""
+        places = tuple(
+            e.Place(ref.id, position, self.now)  # type: ignore[arg-type]
+            for position, ref in enumerate(refs, start=1)
+        )
+        self.do(self.cafe_ref, cafes.MoveQueue(e.QueueMoved(load=10, active=len(refs), places=places)))
+
+
+class Tape:
+    """A publisher that remembers, and insists on contiguous offsets."""
+
+    def __init__(self) -> None:
+        self.events: dict[CafeId, list[Recorded]] = {}
+        self.batches = 0
+
+    def publish(self, cafe_id: CafeId, events: Sequence[Recorded]) -> None:
+        before = self.events.setdefault(cafe_id, [])
+        self.batches += 1
+        for event in events:
+            assert event.cafe_id == cafe_id
+            assert not before or event.offset == before[-1].offset + 1, "published with a gap or out of order"
+            before.append(event)
+
+    def follow(self, cafe_id: CafeId, follower: Any) -> Any:
+        raise NotImplementedError
+
+    def head(self, cafe_id: CafeId) -> int:
+        events = self.events.get(cafe_id)
+        return events[-1].offset if events else 0

@@ -1,0 +1,451 @@
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+import trio
+import trio.testing
+import uuid_utils.compat
+
+from tabletap.actors.ports import Commit, Conflict, DuplicateKey, New, Overloaded, Recorded
+from tabletap.actors.runtime import Outage
+from tabletap.domain import events as e
+from tabletap.domain import ledger
+from tabletap.domain import order as orders
+from tabletap.domain.base import Kind, PaymentId, Ref
+from tabletap.store.batch import Batch
+from tabletap.store.embedded import EmbeddedPostgres
+from tabletap.store.migrate import migrate
+from tabletap.store.pending import Pending
+from tabletap.store.pool import Connection, Database, DatabaseDown
+from tabletap.store.shard import ShardLimits, Unwritable
+from tabletap.store.writer import Writer
+from tests.domain.world import NOON, STAFF
+from tests.store.journal_contract import Store, answer, availability, told
+from tests.store.opened import opened, rows, run
+from tests.store.shop import Shop
+
+
+@pytest.fixture
+async def store(migrated: Database) -> AsyncIterator[Store]:
+    async with opened(migrated) as store:
+        yield store
+
+
+def counters(store: Store) -> Any:
+    assert isinstance(store.journal, Writer)
+    return store.journal.stats().counters
+
+
+class Faulty:
+    """A database whose next answers are lost: ``faults`` are taken one per statement that writes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.faults: list[str] = []
+        self.away = False
+        self.zombie: Callable[[Connection], Awaitable[Any]] | None = None
+        self.asked = 0
+
+    async def read(self, work: Callable[[Connection], Awaitable[Any]]) -> Any:
+        if self.away:
+            await trio.lowlevel.checkpoint()
+            raise DatabaseDown("away")
+        spy = _Spy()
+        await self._database.read(lambda connection: _look(work, spy, connection))
+        if not spy.writes:
+            self.asked += 1
+            return await self._database.read(work)
+        match self.faults.pop(0) if self.faults else "":
+            case "not sent":
+                raise DatabaseDown("before the commit")
+            case "answer lost":
+                await self._database.read(work)
+                raise DatabaseDown("after the commit", maybe_committed=True)
+            case "still under way":
+                self.zombie = work
+                raise DatabaseDown("no answer in time", maybe_committed=True)
+            case "overtaken":
+                assert self.zombie is not None
+                await self._database.read(self.zombie)
+        return await self._database.read(work)
+
+
+class _Spy:
+    """A connection that only finds out whether it is asked to write."""
+
+    writes = False
+
+    async def execute(self, *_: Any) -> str:
+        self.writes = True
+        return ""
+
+    async def fetch(self, *_: Any) -> list[Any]:
+        return []
+
+
+async def _look(work: Any, spy: _Spy, _connection: Connection) -> None:
+    await work(spy)
+
+
+# -- one commit among others
+
+
+async def test_a_group_that_fails_is_tried_one_by_one_and_only_the_bad_one_is_refused(store: Store) -> None:
+    shop = Shop()
+    refs = [shop.place() for _ in range(6)]
+    await store.write(shop)
+    for ref in refs:
+        shop.do(ref, orders.MoveItem(line=1, move="start"))
+    good = shop.taken()
+    overpaid = e.PaymentSettled(
+        order_id=refs[0].id, payment_id=PaymentId(uuid_utils.compat.uuid7()), amount=10_000, paid=0, owed=0  # type: ignore[arg-type]
+    )  # fmt: skip
+    bad = Commit(
+        author=refs[0],
+        version=3,
+        events=[New(refs[0], 4, overpaid, shop.now, STAFF)],
+        states=[shop.order(refs[0])],
+    )
+    outcomes: dict[int, Any] = {}
+
+    async def commit(number: int, one: Commit) -> None:
+        try:
+            outcomes[number] = await store.journal.commit(one)
+        except (Conflict, DuplicateKey, Unwritable) as refusal:
+            outcomes[number] = refusal
+
+    async with trio.open_nursery() as nursery:
+        for number, one in enumerate([*good, bad]):
+            nursery.start_soon(commit, number, one)
+    assert [isinstance(outcomes[number], tuple) for number in range(7)] == [True] * 6 + [False]
+    assert isinstance(outcomes[6], Unwritable)
+    assert outcomes[6].constraint == "ledger_balances_from_below"
+    assert counters(store).alone >= 2
+    with pytest.raises(Conflict):
+        await store.journal.commit(availability(shop, 1))
+    log = await store.reader.log(shop.cafe_ref.cafe_id, 0, 100)
+    assert told(log) == told(store.tape.events[shop.cafe_ref.cafe_id])
+    assert len(log) == 7 + 2 * 6
+
+
+async def test_a_slug_that_is_taken_is_told_by_its_constraint(store: Store) -> None:
+    await store.write(Shop("twin"))
+    with pytest.raises(Unwritable) as caught:
+        await store.write(Shop("twin"))
+    assert caught.value.constraint == "cafes_slug"
+
+
+async def test_an_event_for_the_log_of_another_cafe_is_refused_at_once(store: Store) -> None:
+    shop, other = Shop(), Shop("other")
+    foreign = availability(other, 2).events
+    with pytest.raises(ValueError, match="another cafe"):
+        await store.journal.commit(Commit(author=shop.cafe_ref, version=1, events=foreign))
+
+
+async def test_money_without_the_state_it_belongs_to_is_refused_at_once(store: Store) -> None:
+    shop = Shop()
+    shop.place()
+    opened_, placed = shop.taken()
+    await store.journal.commit(opened_)
+    with pytest.raises(ValueError, match="moves money"):
+        await store.journal.commit(msgspec.structs.replace(placed, states=()))
+
+
+async def test_a_publisher_that_fails_does_not_fail_the_commit(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def publish(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(store.tape, "publish", publish)
+    assert len(await store.write(Shop())) == 1
+    assert "publishing events 1-1" in caplog.text
+
+
+# -- the ledger
+
+
+async def test_the_ledger_is_that_of_the_domain_and_every_event_sums_to_zero(store: Store, migrated: Database) -> None:
+    shop = Shop()
+    shop.busy()
+    await store.write(shop)
+    balances = dict(await rows(migrated, "SELECT account, balance FROM ledger_balances"))  # type: ignore[arg-type]
+    assert {account: cents for account, cents in balances.items() if cents} == {
+        account: cents for account, cents in shop.balances.items() if cents
+    }
+    assert sum(balances.values()) == 0
+    sums = await rows(migrated, 'SELECT DISTINCT sum(amount) FROM ledger_entries GROUP BY cafe_id, "offset"')
+    assert sums == [(0,)]
+
+
+async def test_the_database_itself_refuses_entries_that_do_not_sum_to_zero(migrated: Database) -> None:
+    with pytest.raises(asyncpg.CheckViolationError, match="sum to zero"):
+        await run(
+            migrated,
+            """INSERT INTO ledger_entries SELECT gen_random_uuid(), 1, line, 'cash', 'AUD', 5, NULL, NULL, now()
+               FROM generate_series(1, 2) AS line""",
+        )
+
+
+async def test_the_guards_of_the_schema_are_those_of_the_domain(migrated: Database) -> None:
+    definitions = dict(
+        await rows(  # type: ignore[arg-type]
+            migrated,
+            "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conname LIKE 'ledger_balances_from%'",
+        )
+    )
+    for side, accounts in (("below", ledger.GUARDED_FROM_BELOW), ("above", ledger.GUARDED_FROM_ABOVE)):
+        quoted = {part for part in definitions[f"ledger_balances_from_{side}"].split("'") if part.isidentifier()}
+        assert quoted == accounts
+
+
+# -- two nodes
+
+
+async def test_two_nodes_on_one_cafe_lose_and_double_nothing(migrated: Database) -> None:
+    shop = Shop()
+    entities = [Ref(Kind.DRAWER, uuid_utils.compat.uuid7(), shop.cafe_ref.cafe_id) for _ in range(4)]
+    written: list[Recorded] = []
+    conflicts = 0
+
+    async def live(store: Store, ref: Ref, wanted: int) -> None:
+        """An actor that decides on what it has loaded, and loads again when it lost."""
+        nonlocal conflicts
+        version = (await store.journal.load(ref)).version
+        while wanted:
+            event = e.ItemAvailabilityChanged("toast", available=False)
+            new = New(ref, version + 1, event, shop.now, STAFF)
+            try:
+                written.extend(await store.journal.commit(Commit(author=ref, version=version, events=[new])))
+            except Conflict:
+                conflicts += 1
+                version = (await store.journal.load(ref)).version
+            else:
+                version, wanted = version + 1, wanted - 1
+            await trio.lowlevel.checkpoint()
+
+    async with opened(migrated) as one, opened(migrated) as two:
+        await one.write(shop)
+        async with trio.open_nursery() as nursery:
+            for number, ref in enumerate(entities):
+                nursery.start_soon(live, (one, two)[number % 2], ref, 10)
+            nursery.start_soon(live, one, entities[1], 10)  # and both nodes believe to own this one
+    log = await one.reader.log(shop.cafe_ref.cafe_id, 0, 1000)
+    assert [one_.offset for one_ in log] == list(range(1, 52))
+    assert sorted(told(written), key=lambda line: line[0]) == told(log[1:])
+    assert conflicts > 0
+
+
+async def test_what_was_decided_before_another_node_wrote_is_not_taken_even_where_no_version_tells(
+    migrated: Database,
+) -> None:
+    shop = Shop()
+    first, second = shop.place(), shop.place()
+    opening = shop.taken()
+
+    def payment_of(order: Ref) -> Commit:
+        shop.pay(order)
+        *_, commit = shop.taken()
+        birth = [new for new in commit.events if new.ref.kind is Kind.PAYMENT]
+        return msgspec.structs.replace(commit, events=birth, states=commit.states[-1:])
+
+    async with opened(migrated) as one, opened(migrated) as two:
+        for commit in opening:
+            await one.journal.commit(commit)
+        for order in (first, second):
+            await two.journal.load(order)
+        await one.journal.commit(payment_of(first))
+        with pytest.raises(Conflict):  # the head is not where this node thinks
+            await two.journal.commit(payment_of(second))
+        await two.journal.load(second)
+        await two.journal.commit(payment_of(second))
+        stale = msgspec.structs.replace(payment_of(second), author=first)
+        with pytest.raises(Conflict):  # the head is known now, but what this order stands on is older than it
+            await two.journal.commit(stale)
+        await two.journal.load(first)
+        await two.journal.commit(stale)
+
+
+# -- outages
+
+
+@pytest.fixture
+async def faulty(migrated: Database) -> Faulty:
+    return Faulty(migrated)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        ["not sent"],
+        ["answer lost"],
+        ["not sent", "not sent", "answer lost"],
+        ["still under way", "overtaken"],
+    ],
+)
+async def test_a_group_without_an_answer_is_written_exactly_once(
+    migrated: Database, faulty: Faulty, faults: list[str]
+) -> None:
+    shops = [Shop(), Shop("other")]
+    async with opened(faulty, shards=1) as store:  # type: ignore[arg-type]
+        for shop in shops:
+            await store.write(shop)
+            shop.place()
+        faulty.faults = list(faults)
+        answered: list[Any] = []
+
+        async def commit(one: Commit) -> None:
+            answered.append(await store.journal.commit(one))
+
+        async with trio.open_nursery() as nursery:
+            for shop in shops:
+                nursery.start_soon(commit, shop.taken()[0])
+            nursery.start_soon(commit, Commit(author=shops[0].cafe_ref, version=1, wakes=[(shops[0].cafe_ref, NOON)]))
+        assert faulty.faults == []
+        assert counters(store).outages >= 1
+        for shop in shops:
+            shop.place()
+            await store.write(shop)
+            log = await store.reader.log(shop.cafe_ref.cafe_id, 0, 100)
+            assert [one.offset for one in log] == [1, 2, 3]
+            assert told(log) == told(store.tape.events[shop.cafe_ref.cafe_id])
+    assert sorted(len(one) for one in answered) == [0, 1, 1]
+    assert await rows(migrated, "SELECT count(*) FROM wakes") == [(1,)]
+
+
+async def test_during_an_outage_work_is_taken_up_to_a_bound_and_written_afterwards(
+    migrated: Database, faulty: Faulty
+) -> None:
+    shop = Shop()
+    for _ in range(6):
+        shop.place()
+    opening, *placed = shop.taken()
+    async with opened(faulty, each=ShardLimits(waiting_commits=5)) as store:  # type: ignore[arg-type]
+        await store.journal.commit(opening)
+        faulty.away = True
+        async with trio.open_nursery() as nursery:
+            for one in placed[:5]:
+                nursery.start_soon(store.journal.commit, one)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(Overloaded):
+                await store.journal.commit(placed[5])
+            with pytest.raises(Outage):
+                await store.journal.load(shop.cafe_ref)
+            assert store.tape.head(shop.cafe_ref.cafe_id) == 1
+            faulty.away = False
+        await store.journal.commit(placed[5])
+        assert await store.reader.head(shop.cafe_ref.cafe_id) == 7
+
+
+async def test_too_many_waiting_bytes_are_refused_too(migrated: Database, faulty: Faulty) -> None:
+    shop = Shop()
+    async with opened(faulty, each=ShardLimits(waiting_bytes=100)) as store:  # type: ignore[arg-type]
+        with pytest.raises(Overloaded):
+            await store.write(shop)
+
+
+async def test_closing_writes_what_waits_and_takes_nothing_more(migrated: Database) -> None:
+    shop = Shop()
+    async with opened(migrated) as store:
+        assert isinstance(store.journal, Writer)
+        await store.write(shop)
+        shop.place()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.journal.commit, shop.taken()[0])
+            await trio.lowlevel.checkpoint()
+            await store.journal.aclose()
+        assert await store.reader.head(shop.cafe_ref.cafe_id) == 2
+        with pytest.raises(Overloaded):
+            await store.journal.commit(availability(shop, 2))
+
+
+async def test_a_writer_that_ends_during_an_outage_tells_that_nothing_is_known(faulty: Faulty) -> None:
+    shop = Shop()
+    caught: list[Exception] = []
+
+    async def commit() -> None:
+        try:
+            await store.write(shop)
+        except Outage as outage:
+            caught.append(outage)
+
+    async with opened(faulty) as store:  # type: ignore[arg-type]
+        assert isinstance(store.journal, Writer)
+        store.journal._limits = msgspec.structs.replace(store.journal._limits, close_seconds=0)
+        faulty.away = True
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(commit)
+            await trio.testing.wait_all_tasks_blocked()
+            await store.journal.aclose()
+    assert len(caught) == 1
+
+
+async def test_a_server_that_is_killed_under_load_loses_and_doubles_nothing(state: Path) -> None:
+    server = EmbeddedPostgres(state)
+    dsn = await server.start()
+    try:
+        async with trio.open_nursery() as nursery, Database.open(dsn) as database:
+            nursery.start_soon(server.watch)
+            await migrate(database)
+            async with opened(database) as store:
+                await _kill_under_load(server, store)
+            nursery.cancel_scope.cancel()
+    finally:
+        await server.stop()
+
+
+async def _kill_under_load(server: EmbeddedPostgres, store: Store) -> None:
+    shops = [Shop(f"cafe-{number}") for number in range(4)]
+    answered: dict[Any, list[Recorded]] = {}
+    enough = trio.Event()
+
+    async def keep_writing(shop: Shop) -> None:
+        answered[shop] = await store.write(shop)
+        for _ in range(60):
+            shop.place()
+            answered[shop] += await store.write(shop)
+            if len(answered[shop]) == 20:
+                enough.set()
+
+    async with trio.open_nursery() as nursery:
+        for shop in shops:
+            nursery.start_soon(keep_writing, shop)
+        await enough.wait()
+        os.kill(server.pid, signal.SIGKILL)
+    assert counters(store).outages > 0
+    for shop in shops:
+        log = await store.reader.log(shop.cafe_ref.cafe_id, 0, 1000)
+        assert [one.offset for one in log] == list(range(1, 62))
+        assert told(log) == told(answered[shop]) == told(store.tape.events[shop.cafe_ref.cafe_id])
+        assert len(await store.reader.orders(shop.cafe_ref.cafe_id)) == 60
+
+
+# -- the statement
+
+
+async def test_the_largest_statement_is_still_one_the_driver_prepares_once() -> None:
+    shop = Shop()
+    shop.busy()
+    batch = Batch()
+    for commit in shop.taken():
+        whole = msgspec.structs.replace(commit, snapshot=b"kept", answered=[answer(uuid_utils.compat.uuid7())])
+        Pending(whole, uuid_utils.compat.uuid7, NOON).write_into(batch, NOON)
+    statement, arguments = batch.statement()
+    assert statement.count(" AS (") >= 16
+    assert len(statement) < 15_000  # asyncpg prepares longer ones anew each time
+    assert f"${len(arguments)}::" in statement
+
+
+async def test_times_are_kept_to_the_millisecond_and_in_utc(store: Store) -> None:
+    shop = Shop()
+    shop.now = NOON + timedelta(milliseconds=123)
+    shop.place()
+    await store.write(shop)
+    shown = (await store.reader.orders(shop.cafe_ref.cafe_id))[0]
+    assert msgspec.json.encode(shown.placed_at) == b'"2026-03-10T01:00:00.123000Z"'
