@@ -43,6 +43,7 @@ from tabletap.realtime.session import serve_session
 from tabletap.realtime.tickets import tickets_from
 from tabletap.settings import Settings, secret_of
 from tabletap.store.embedded import EmbeddedPostgres
+from tabletap.store.housekeeping import Housekeeper
 from tabletap.store.migrate import migrate
 from tabletap.store.outbox import Relay
 from tabletap.store.pool import Database
@@ -166,6 +167,7 @@ class Server:
             await storage.start(self.hub.run)
             await storage.start(self.writer.run)
             await storage.start(self.relay.run)
+            storage.start_soon(Housekeeper(self.database).run)
             async with trio.open_nursery() as house:
                 await house.start(self.system.run)
                 await house.start(self.waker.run)

@@ -67,10 +67,12 @@ async def subscribe(
     about = await _about(reader, room)
     strange = after is not None and after > hub.head(cafe_id) and after > await reader.head(cafe_id)
     held = hub.seats.of(session, room)  # a default room that is held, or a recovery under way: it goes on from there
-    if after is None or strange:
-        cursor = hub.head(cafe_id) if held is None or strange else held.cursor
-    else:
+    if strange or (after is None and held is None):
+        cursor = hub.head(cafe_id)
+    elif after is not None:
         cursor = after
+    elif held is not None:
+        cursor = held.cursor
     seat = hub.seats.take(session, room, cafe_id, cursor)
     recovery = Recovery(hub, reader, seat, snapshot, about, request_id)
     try:

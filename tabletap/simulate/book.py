@@ -66,7 +66,7 @@ class Book:
         self.commands = 0
         self.repeated = 0
         self.followed = 0
-        self.follow_missed = 0
+        self.followed_whole = 0
         self.follow_repeated = 0
         self.out_of_order = 0
 

@@ -135,7 +135,8 @@ class Customers:
                             self._step(heard, steps)
             except (HandshakeError, ConnectionClosed, OSError, trio.BrokenResourceError):
                 await trio.sleep(FOLLOW_PAUSE_SECONDS)
-        book.follow_missed += not {"created", "ready", "completed"} <= set(steps)
+        if {"created", "ready", "completed"} <= set(steps):
+            book.followed_whole += 1
 
     def _step(self, heard: Heard, steps: list[str]) -> None:
         status = msgspec.json.decode(heard.data, type=News).status

@@ -287,6 +287,7 @@ class Client:
         self.random = random.Random(seed)
         self.session = FakeSession(seed)
         self.room = room
+        self.welcomed_at: int | None = None
         self._run = run
 
     async def live(self) -> None:
@@ -295,8 +296,7 @@ class Client:
         run.hub.attach(self.session, CAFE)
         if self.random.random() < 0.5:
             defaults = DefaultRooms(run.hub, run.reader, self.session, CAFE, {self.room: run.snapshot})  # type: ignore[arg-type]
-            await defaults.hold()
-            self.session.send(b"\x81\x02{}")
+            self.welcomed_at = await defaults.hold()
             defaults.open(self.random.choice([None, self.random.randint(0, len(run.reader.records))]))
             await trio.sleep(self.random.choice([0, 0.001, 0.11]))
             if self.random.random() < 0.5:
@@ -319,18 +319,19 @@ class Client:
     def check(self, told: list[tuple[int, str, Any]]) -> None:
         """Each stretch after an answer is the room's story from there, without a gap; the last one is all of it."""
         stretches: list[tuple[int, list[tuple[int, str, Any]]]] = []
+        if self.welcomed_at is not None:
+            stretches.append((self.welcomed_at, []))
         for message in self.session.messages:
             if message.get("type") in ("subscribed", "resync"):
                 stretches.append((message["offset"], []))
             elif "eventId" in message:
                 event = (message["offset"], message["type"], message["data"])
-                if not stretches:  # a default room that nobody named begins with its first event
-                    stretches.append((event[0] - 1, []))
                 stretches[-1][1].append(event)
+        assert stretches
         for after, heard in stretches:
             expected = [event for event in told if event[0] > after]
             assert heard == expected[: len(heard)], (self.room, after)
-        if self.room in self.session.rooms and stretches:
+        if self.room in self.session.rooms:
             after, heard = stretches[-1]
             assert heard == [event for event in told if event[0] > after], (self.room, after)
 

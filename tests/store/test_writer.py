@@ -250,7 +250,7 @@ async def test_what_was_decided_before_another_node_wrote_is_not_taken_even_wher
     opening = shop.taken()
 
     def payment_of(order: Ref) -> Commit:
-        shop.pay(order)
+        shop.pay(order, amount=100)
         *_, commit = shop.taken()
         birth = [new for new in commit.events if new.ref.kind is Kind.PAYMENT]
         return msgspec.structs.replace(commit, events=birth, states=commit.states[-1:])

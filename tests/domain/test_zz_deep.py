@@ -1,0 +1,414 @@
+"""Whole lives of a cafe: every command in any order, messages late, twice and overtaking, against a small model.
+
+The model is plain dicts and knows nothing of states: what each order's lines cost, what came in, what went back. The
+world is rebuilt from its log on the way and must be the same.
+"""
+
+from collections import Counter
+from datetime import timedelta
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tabletap.domain import cafe as cafes
+from tabletap.domain import drawer as drawers
+from tabletap.domain import kitchen
+from tabletap.domain import order as orders
+from tabletap.domain import payment as payments
+from tabletap.domain.base import SYSTEM, Command, Decision, Kind, OrderId, Ref, Wake
+from tabletap.domain.errors import Refusal
+from tabletap.domain.menu import Choice, Wish
+from tabletap.domain.order import Accept, Change, InitiatePayment, MergeInto, MoveItem, MoveOrder, MoveTable
+from tabletap.domain.payment import Cancel, Refund, VerifyCash, VerifyTransfer
+from tabletap.domain.settings import CafeSettings
+from tabletap.domain.vocabulary import Channel, ItemStatus, Method, OrderStatus
+
+from .world import BANANA, CUSTOMER, FLAT_WHITE, SETTINGS, STAFF, TOAST, WATER, World, comparable, thaw
+
+OAT = Wish("flat-white", 2, (Choice("size", "large"), Choice("milk", "oat"), Choice("brand", "minor")))
+PRICES = {"toast": 901, "banana": 153, "water": 0, "flat-white": 450}
+WISHES = st.lists(st.sampled_from([TOAST, BANANA, WATER, FLAT_WHITE, OAT]), min_size=1, max_size=3)
+WHICH = st.integers(0, 99)
+CENTS = st.one_of(st.integers(1, 12), st.integers(1, 2500))
+CLOSED = {OrderStatus.COMPLETED, OrderStatus.CANCELLED}
+UNMADE = {OrderStatus.PENDING, OrderStatus.PAYMENT_PENDING, OrderStatus.PAID}
+DONE = {ItemStatus.READY, ItemStatus.SERVED}
+
+
+def cost(wish: Wish) -> int:
+    """What a wish costs by the card on the wall, not by the domain."""
+    return 2 * (550 + 70 + 20) if wish == OAT else PRICES[wish.sku]
+
+
+class Lives(RuleBasedStateMachine):
+    world: World
+
+    @initialize(
+        approval=st.booleans(), prepay=st.sampled_from([(), (Channel.COUNTER,), (Channel.ONLINE, Channel.TABLE)])
+    )
+    def open(self, approval: bool, prepay: tuple[Channel, ...]) -> None:
+        self.world = World(
+            CafeSettings(name="Corner", tables=SETTINGS.tables, approval=approval, prepay=prepay, bank=SETTINGS.bank)
+        )
+        self.world.tick = timedelta(milliseconds=1)
+        self.board = kitchen.Board()
+        self.heard = 0
+        self.sold: dict[Ref, int] = {}  # order -> what its lines cost as ordered
+        self.received: dict[Ref, int] = {}  # payment -> money in
+        self.returned: Counter[Ref] = Counter()  # payment -> money back
+        self.wished: dict[Ref, int] = {}  # payment -> amount it was to pay of its order
+        self.tips: dict[Ref, int] = {}
+        self.drawer_cash = 0
+        self.drawer: Ref | None = None
+        self.repeats: list[tuple[Ref, bytes]] = []
+
+    # -- what is there
+
+    def refs(self, kind: Kind) -> list[Ref]:
+        return [ref for ref in self.world.states if ref.kind is kind]
+
+    def pick(self, kind: Kind, which: int) -> Ref | None:
+        """One of them, the newest ones first."""
+        refs = self.refs(kind)[::-1]
+        return refs[which % min(len(refs), 6)] if refs else None
+
+    def ask(self, ref: Ref, command: Command, by: object = STAFF) -> Decision | Refusal:
+        """A command; a refusal changes nothing at all."""
+        world = self.world
+        before = comparable(world.states[ref]), len(world.log), dict(world.balances), len(world.states)
+        queued = {to: list(queue) for to, queue in world.queues.items()}
+        outcome = world.ask(ref, command, by)  # type: ignore[arg-type]
+        if isinstance(outcome, Refusal):
+            after = comparable(world.states[ref]), len(world.log), dict(world.balances), len(world.states)
+            assert after == before
+            assert {to: list(queue) for to, queue in world.queues.items()} == queued
+            assert outcome.message
+        return outcome
+
+    # -- the cafe
+
+    @rule(
+        wishes=WISHES,
+        channel=st.sampled_from(Channel),
+        ahead=st.one_of(st.none(), st.none(), st.integers(1, 90)),
+        quick=st.booleans(),
+    )
+    def place(self, wishes: list[Wish], channel: Channel, ahead: int | None, quick: bool) -> None:
+        command = cafes.PlaceOrder(
+            channel=channel,
+            wishes=tuple(wishes),
+            table="1" if channel is Channel.TABLE else None,
+            scheduled_for=None if ahead is None else self.world.now + timedelta(minutes=ahead),
+        )
+        outcome = self.ask(self.world.cafe_ref, command)
+        gone = self.world.cafe.sold_out
+        if isinstance(outcome, Decision):
+            ref = outcome.births[0].ref
+            self.sold[ref] = sum(map(cost, wishes))
+            assert self.world.order(ref).total == self.sold[ref]
+            if quick:
+                self.ask(ref, Accept())
+                self.pay(0, Method.QR_CODE_BANK_TRANSFER, None, 0)
+        else:
+            assert any(wish.sku in gone for wish in wishes)
+
+    @rule(
+        sku=st.sampled_from(sorted(PRICES)), available=st.booleans(), minutes=st.one_of(st.none(), st.integers(1, 90))
+    )
+    def sold_out(self, sku: str, available: bool, minutes: int | None) -> None:
+        until = None if minutes is None or available else self.world.now + timedelta(minutes=minutes)
+        command = cafes.SetAvailability(sku, available, until, remaining=minutes if available else None)
+        self.ask(self.world.cafe_ref, command)
+        assert self.ask(self.world.cafe_ref, command) == Decision()
+
+    @rule(minutes=st.sampled_from([0, 1, 10, 20, 60, 14 * 60]))
+    def time_passes(self, minutes: int) -> None:
+        """The waker wakes everybody whose time has come."""
+        self.world.later(minutes=minutes)
+        for ref, state in list(self.world.states.items()):
+            noun = {Kind.CAFE: cafes, Kind.ORDER: orders, Kind.PAYMENT: payments}.get(ref.kind)
+            due = noun.wake_at(state) if noun else None  # type: ignore[attr-defined]
+            if due is not None and due <= self.world.now:
+                self.world.do(ref, Wake(), SYSTEM)
+                again = noun.wake_at(self.world.states[ref])  # type: ignore[union-attr]
+                assert again is None or again > self.world.now, "woken for nothing, again and again"
+
+    # -- orders
+
+    @rule(
+        which=WHICH,
+        move=st.sampled_from(["start", "ready", "complete", "cancel"]),
+        customer=st.booleans(),
+    )
+    def move_order(self, which: int, move: str, customer: bool) -> None:
+        if order := self.pick(Kind.ORDER, which):
+            outcome = self.ask(order, MoveOrder(move), CUSTOMER if customer and move == "cancel" else STAFF)
+            if isinstance(outcome, Decision):
+                assert self.ask(order, MoveOrder(move)) == Decision()
+
+    @rule(
+        which=WHICH,
+        line=st.integers(1, 5),
+        move=st.sampled_from(["start", "bump", "recall", "hold", "fire", "void"]),
+    )
+    def move_item(self, which: int, line: int, move: str) -> None:
+        if order := self.pick(Kind.ORDER, which):
+            self.ask(order, MoveItem(line, move))
+
+    @rule(which=WHICH)
+    def accept(self, which: int) -> None:
+        if order := self.pick(Kind.ORDER, which):
+            self.ask(order, Accept())
+
+    @rule(which=WHICH, wishes=st.one_of(st.just([]), WISHES), remove=st.lists(st.integers(1, 4), max_size=2))
+    def change(self, which: int, wishes: list[Wish], remove: list[int]) -> None:
+        if order := self.pick(Kind.ORDER, which):
+            before = self.world.order(order)
+            outcome = self.ask(order, Change(add=self.world.priced(*wishes), remove=tuple(remove)))
+            if isinstance(outcome, Decision):
+                taken = sum(before.lines[n].facts.total for n in remove if n in before.lines)
+                taken += sum(
+                    line.facts.total
+                    for n, line in self.world.order(order).lines.items()
+                    if n in remove and n not in before.lines
+                )
+                added = sum(map(cost, wishes))
+                assert self.world.order(order).total == before.total + added - taken
+
+    @rule(which=WHICH, table=st.sampled_from(["1", "2"]))
+    def move_table(self, which: int, table: str) -> None:
+        if order := self.pick(Kind.ORDER, which):
+            self.ask(order, MoveTable(table))
+
+    @rule(which=WHICH, into=WHICH)
+    def merge(self, which: int, into: int) -> None:
+        one, two = self.pick(Kind.ORDER, which), self.pick(Kind.ORDER, into)
+        if one and two:
+            self.ask(one, MergeInto(OrderId(two.id)))
+
+    # -- money
+
+    @rule(which=WHICH, method=st.sampled_from(Method), amount=st.one_of(st.none(), CENTS), tip=st.integers(0, 9))
+    def pay(self, which: int, method: Method, amount: int | None, tip: int) -> None:
+        if order := self.pick(Kind.ORDER, which):
+            owed = self.world.order(order).owed
+            outcome = self.ask(order, InitiatePayment(method=method, amount=amount, tip=tip))
+            if isinstance(outcome, Decision):
+                payment = outcome.births[0].ref
+                self.wished[payment], self.tips[payment] = amount or owed, tip
+                assert (amount or owed) <= owed
+                assert self.world.order(order).owed == owed - (amount or owed)
+
+    @precondition(lambda self: self.refs(Kind.PAYMENT))
+    @rule(which=WHICH, extra=st.one_of(st.just(0), st.integers(-300, 300)))
+    def money_comes(self, which: int, extra: int) -> None:
+        payment = self.pick(Kind.PAYMENT, which)
+        assert payment is not None
+        started = self.world.payment(payment).initiated
+        money = started.total + extra
+        cash = started.method is Method.CASH
+        drawer_id = self.drawer.id if self.drawer else None
+        outcome = self.ask(payment, VerifyCash(money, drawer_id) if cash else VerifyTransfer(money))
+        if isinstance(outcome, Decision):
+            assert payment not in self.received, "the same money twice"
+            self.received[payment] = started.total if cash else money
+
+    @precondition(lambda self: self.refs(Kind.PAYMENT))
+    @rule(which=WHICH)
+    def give_up(self, which: int) -> None:
+        payment = self.pick(Kind.PAYMENT, which)
+        assert payment is not None
+        assert isinstance(self.ask(payment, Cancel()), Refusal) or payment not in self.received
+
+    @precondition(lambda self: self.received)
+    @rule(which=WHICH, amount=st.one_of(st.none(), CENTS))
+    def refund(self, which: int, amount: int | None) -> None:
+        paid = list(self.received)[::-1]
+        payment = paid[which % len(paid)]
+        left = self.received[payment] - self.returned[payment]
+        drawer_id = self.drawer.id if self.drawer else None
+        outcome = self.ask(payment, Refund(amount, drawer_id=drawer_id))
+        back = left if amount is None else amount
+        assert isinstance(outcome, Decision) or back > left or left == 0
+        if isinstance(outcome, Decision):
+            assert back <= left
+            self.returned[payment] += back
+
+    # -- the drawer
+
+    @rule(cents=st.integers(0, 100_00))
+    def open_drawer(self, cents: int) -> None:
+        outcome = self.ask(self.world.cafe_ref, cafes.OpenDrawer("till", cents))
+        assert isinstance(outcome, Decision)
+        self.drawer = outcome.births[0].ref
+        self.drawer_cash += cents
+
+    @precondition(lambda self: self.drawer is not None)
+    @rule(cents=st.integers(-50_00, 50_00))
+    def move_drawer(self, cents: int) -> None:
+        assert self.drawer is not None
+        if isinstance(self.ask(self.drawer, drawers.Pay(cents, "milk")), Decision):
+            self.drawer_cash += cents
+
+    # -- messages and restarts
+
+    @precondition(lambda self: self.world.waiting)
+    @rule(which=WHICH, repeat=st.booleans())
+    def deliver_one(self, which: int, repeat: bool) -> None:
+        waiting = self.world.waiting
+        to = waiting[which % len(waiting)]
+        # A merge may be repeated only at once: the outbox forgets a row in the commit that handled it.
+        self.world.deliver(to, twice=repeat and to.kind is not Kind.ORDER)
+
+    @precondition(lambda self: self.world.waiting)
+    @rule()
+    def deliver_all(self) -> None:
+        self.world.deliver_all()
+        self.at_rest()
+
+    @rule()
+    def restart(self) -> None:
+        before = {ref: comparable(state) for ref, state in self.world.states.items()}
+        self.world.restart()
+        assert {ref: comparable(state) for ref, state in self.world.states.items()} == before
+
+    # -- what must hold after every step
+
+    @invariant()
+    def numbers_have_no_gaps_and_no_repeats(self) -> None:
+        days: dict[object, list[int]] = {}
+        for order in self.world.orders:
+            days.setdefault(order.placed.business_day, []).append(order.placed.number)
+        for numbers in days.values():
+            assert sorted(numbers) == list(range(1, len(numbers) + 1))
+
+    @invariant()
+    def the_ledger_sums_to_nothing_and_its_guards_hold(self) -> None:
+        balances = self.world.balances
+        assert sum(balances.values()) == 0
+        assert balances["receivable"] >= 0
+        assert balances["unapplied"] <= 0
+
+    @invariant()
+    def an_order_s_money_adds_up(self) -> None:
+        for order in self.world.orders:
+            reserved = sum(order.reserved.values())
+            assert 0 <= order.kept <= order.total or order.status is OrderStatus.CANCELLED, order
+            assert order.refunded <= order.paid
+            if order.status is not OrderStatus.CANCELLED:
+                assert reserved <= order.unsettled
+                assert (
+                    order.unsettled == reserved + order.owed == order.total - order.paid + order.reversed_from_refunds
+                )
+            else:
+                assert order.kept == 0
+
+    @invariant()
+    def the_receivable_is_what_the_orders_owe(self) -> None:
+        assert self.world.balances["receivable"] == sum(order.unsettled for order in self.world.orders)
+
+    @invariant()
+    def cash_and_bank_hold_what_came_less_what_went(self) -> None:
+        balances = self.world.balances
+        held = balances["cash"] + balances["bank"]
+        assert held == sum(self.received.values()) - self.returned.total() + self.drawer_cash
+
+    @invariant()
+    def an_order_stands_where_its_lines_stand(self) -> None:
+        for order in self.world.orders:
+            live = [line.status for line in order.lines.values() if line.live]
+            begun = [status for status in live if status in DONE or status is ItemStatus.STARTED]
+            match order.status:
+                case OrderStatus.READY:
+                    assert set(live) <= DONE
+                case OrderStatus.PREPARING:
+                    assert not set(live) <= DONE
+                    assert order.released
+                case OrderStatus.COMPLETED:
+                    assert set(live) == {ItemStatus.SERVED}
+                case OrderStatus.PAID:
+                    assert order.unsettled == 0
+                case OrderStatus.PAYMENT_PENDING:
+                    assert order.reserved
+                case OrderStatus.CANCELLED:
+                    continue
+            assert live
+            assert not begun or order.status not in UNMADE
+            assert not begun or order.released
+
+    @invariant()
+    def an_order_that_could_be_in_the_kitchen_is(self) -> None:
+        for order in self.world.orders:
+            if order.status in CLOSED or order.released or not order.accepted:
+                continue
+            unpaid = order.placed.prepay and order.unsettled > 0
+            wakes = orders.wake_at(order)
+            assert unpaid or (wakes is not None and order.placed.release_at == wakes), order
+
+    @invariant()
+    def the_kitchen_s_board_is_what_a_new_one_would_be(self) -> None:
+        for line in self.world.log[self.heard :]:
+            self.board.apply(thaw(line.event), line.at)
+        self.heard = len(self.world.log)
+        fresh = kitchen.Board()
+        fresh.adopt([orders.view(order) for order in self.world.orders], self.world.now)
+        now = self.world.now
+        assert {place.order_id: place.position for place in self.board.places(now).values()} == {
+            place.order_id: place.position for place in fresh.places(now).values()
+        }
+        assert self.board.active == fresh.active
+
+    def at_rest(self) -> None:
+        """All messages have arrived: what orders and payments say of each other agrees."""
+        world, balances = self.world, self.world.balances
+        assert balances["clearing"] == 0
+        owed_back = 0
+        for payment, money in self.received.items():
+            order = world.order(world.payment(payment).order_ref)
+            applied = order.applied.get(payment.id, 0)  # type: ignore[call-overload]
+            state = world.payment(payment)
+            started = state.initiated
+            tip = (
+                started.tip if started.method is Method.CASH else min(max(0, money - self.wished[payment]), started.tip)
+            )
+            spare = money - applied - tip - started.rounding
+            for_sale = sum(amount for ident, amount in order.refunds.values() if ident == payment.id)
+            back = self.returned[payment]
+            assert 0 <= applied <= self.wished[payment]
+            if back == money:
+                assert for_sale == applied
+            else:
+                owed_back += max(0, spare - (back - for_sale))
+        assert -balances["unapplied"] == owed_back
+        living = sum(order.total for order in world.orders if order.status is not OrderStatus.CANCELLED)
+        taxes = sum(cents for account, cents in balances.items() if account.startswith("tax:"))
+        assert -(balances["sales"] + taxes) == living
+        for order in world.orders:
+            assert not order.reserved or all(
+                world.payment(Ref(Kind.PAYMENT, ident, order.placed.cafe_id)).status in payments.OPEN
+                for ident in order.reserved
+            )
+            if order.merged_into is not None:
+                assert sum(order.placed.order_id in other.absorbed for other in world.orders) == 1
+
+    def teardown(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        self.world.deliver_all()
+        self.numbers_have_no_gaps_and_no_repeats()
+        self.the_receivable_is_what_the_orders_owe()
+        self.an_order_stands_where_its_lines_stand()
+        self.at_rest()
+        self.restart()
+
+
+TestLives = Lives.TestCase
+TestLives.settings = settings(
+    max_examples=3000,
+    stateful_step_count=60,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate],
+)
