@@ -43,11 +43,11 @@ from tabletap.realtime.session import serve_session
 from tabletap.realtime.tickets import tickets_from
 from tabletap.settings import Settings, secret_of
 from tabletap.store.embedded import EmbeddedPostgres
-from tabletap.store.housekeeping import Housekeeper
 from tabletap.store.migrate import migrate
 from tabletap.store.outbox import Relay
 from tabletap.store.pool import Database
 from tabletap.store.reader import Reader
+from tabletap.store.sweep import keep_sweeping
 from tabletap.store.wakes import WakeTable
 from tabletap.store.writer import Writer
 
@@ -93,6 +93,7 @@ class Server:
         self.boards = Boards()
         house = House(
             journal=self.writer,
+            answered=self.reader.answered,
             new_id=uuid7,
             midwife=midwife,
             scheduled=lambda ref, at: self.waker.schedule(address(ref), at),
@@ -167,7 +168,7 @@ class Server:
             await storage.start(self.hub.run)
             await storage.start(self.writer.run)
             await storage.start(self.relay.run)
-            storage.start_soon(Housekeeper(self.database).run)
+            storage.start_soon(keep_sweeping, self.database)
             async with trio.open_nursery() as house:
                 await house.start(self.system.run)
                 await house.start(self.waker.run)

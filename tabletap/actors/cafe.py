@@ -15,7 +15,7 @@ from tabletap.domain import drawer, order
 from tabletap.domain.base import CafeId, Command, Context, Decision, Event, OrderId, Ref
 from tabletap.domain.cafe import Cafe, MoveQueue, OpenCafe, Snapshot
 from tabletap.domain.errors import Code, Refusal
-from tabletap.domain.events import CafeConfigured, CafeOpened, MenuPublished, Place
+from tabletap.domain.events import CafeConfigured, CafeOpened, MenuPublished, Place, QueueMoved
 from tabletap.domain.kitchen import Board
 from tabletap.domain.menu import Wish
 
@@ -135,10 +135,14 @@ class CafeLife(Life[Cafe]):
 
 
 class Boards:
-    """The boards of the cafes that live here: written by their cafe, read by whoever renders an order."""
+    """The boards of the cafes that live here: written by their cafe, read by whoever renders an order.
+
+    A board outlives a crash of its cafe, and goes on following the log, until the cafe's next life brings another.
+    """
 
     def __init__(self) -> None:
         self._boards: dict[CafeId, Board] = {}
+        self._unfollow: dict[CafeId, Callable[[], None]] = {}
 
     def __contains__(self, cafe_id: object) -> bool:
         return cafe_id in self._boards
@@ -148,14 +152,15 @@ class Boards:
         board = self._boards.get(cafe_id)
         return board.place(order_id, now) if board else None
 
-    def put(self, cafe_id: CafeId, board: Board) -> None:
-        """A cafe has come to life."""
-        self._boards[cafe_id] = board
+    def put(self, cafe_id: CafeId, board: Board, unfollow: Callable[[], None]) -> None:
+        """A cafe has come to life; ``unfollow`` ends what its board hears."""
+        self.drop(cafe_id)
+        self._boards[cafe_id], self._unfollow[cafe_id] = board, unfollow
 
-    def drop(self, cafe_id: CafeId, board: Board) -> None:
-        """A cafe has gone; a later life's board stays."""
-        if self._boards.get(cafe_id) is board:
-            del self._boards[cafe_id]
+    def drop(self, cafe_id: CafeId) -> None:
+        """A cafe has gone, if it was here."""
+        if self._boards.pop(cafe_id, None) is not None:
+            self._unfollow.pop(cafe_id)()
 
 
 class Kitchen(msgspec.Struct, frozen=True):
@@ -168,9 +173,9 @@ class Kitchen(msgspec.Struct, frozen=True):
 
 
 class CafeActor(Entity[Cafe]):
-    """The loop, and the board that follows the cafe's log."""
+    """The loop, and the board that follows the cafe's log. ``_news``: read off the board, not yet heard in the log."""
 
-    __slots__ = ("_adopted", "_unfollow", "board", "kitchen", "ticking")
+    __slots__ = ("_adopted", "_news", "board", "kitchen", "ticking")
 
     def __init__(self, ref: Ref, life: CafeLife, house: House, kitchen: Kitchen) -> None:
         super().__init__(ref, life, house)
@@ -178,7 +183,7 @@ class CafeActor(Entity[Cafe]):
         self.board = Board()
         self.ticking = False
         self._adopted: int | None = None
-        self._unfollow: Callable[[], None] | None = None
+        self._news: QueueMoved | None = None
 
     async def started(self) -> None:
         """Follow the log first, then take over what is active: what happens between the two is heard of once."""
@@ -193,24 +198,25 @@ class CafeActor(Entity[Cafe]):
         self.board.adopt(active, self.context.now())
         self._adopted = offset
         self._hear(missed)
-        self._unfollow = kitchen.publisher.follow(cafe_id, self._hear)
-        kitchen.boards.put(cafe_id, self.board)
+        kitchen.boards.put(cafe_id, self.board, kitchen.publisher.follow(cafe_id, self._hear))
 
     def _hear(self, events: Sequence[Recorded]) -> None:
         for recorded in events:
             if self._adopted is None or recorded.offset > self._adopted:
                 self.board.apply(recorded.event, recorded.at)
+                if isinstance(recorded.event, QueueMoved):
+                    self._news = None
         if self.board.moved and not self.ticking:
             self.ticking = True
             self.context.tell_self_later(self.kitchen.tick_s, QueueTick())
 
     def open(self, content: Any, now: datetime) -> Envelope | None:
-        """A tick becomes news of the queue, if there are any."""
+        """A tick becomes news of the queue, if there are any: the same ones where they were not written at once."""
         if not isinstance(content, QueueTick):
             return super().open(content, now)
         self.ticking = False
-        news = self.board.news(now)
-        return Envelope(MoveQueue(news)) if news else None
+        self._news = self._news or self.board.news(now)
+        return Envelope(MoveQueue(self._news)) if self._news else None
 
     def idle(self) -> bool:
         """A cafe with orders in its kitchen stays."""
@@ -218,6 +224,4 @@ class CafeActor(Entity[Cafe]):
 
     async def stopped(self) -> None:
         """Stop following."""
-        if self._unfollow:
-            self._unfollow()
-        self.kitchen.boards.drop(self._ref.cafe_id, self.board)
+        self.kitchen.boards.drop(self._ref.cafe_id)

@@ -7,10 +7,14 @@ hear of it. A crash before the commit means that nothing happened; after it, eve
 
 Refusals are answers. A ``Conflict`` (another node wrote first) loads the entity again and decides again. An ``Outage``
 is the runtime's to wait out. Anything else is a bug: the actor crashes, loudly, and lives again from the journal.
+
+An idempotency key is carried out once: a second message of a batch with the same key is refused undecided, and where a
+key turns out to have its record (``DuplicateKey``: the first was slow, the client was not) the batch is decided again
+without it, so that nobody pays for their neighbour.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
@@ -21,7 +25,19 @@ from tabletap.domain.base import SYSTEM, Birth, By, Command, Context, Decision, 
 from tabletap.domain.base import Wake as WakeCommand
 from tabletap.domain.errors import Code, Refusal
 
-from .ports import Answered, Commit, Conflict, DuplicateKey, Idempotency, Journal, New, Overloaded, Sent, State
+from .ports import (
+    Answered,
+    Commit,
+    Conflict,
+    DuplicateKey,
+    Idempotency,
+    Journal,
+    New,
+    Overloaded,
+    Sent,
+    SlugTaken,
+    State,
+)
 from .runtime import Actor, Asked, Batch, Wake
 
 S = TypeVar("S")
@@ -33,6 +49,11 @@ CONFLICTS_AT_MOST = 5
 
 NEVER_STORED = frozenset({Code.VALIDATION_ERROR})
 """A request that was wrong in itself may be mended and sent again under its key."""
+
+IN_PROGRESS = Refusal(Code.DUPLICATE_IN_PROGRESS, "a request with this key is under way: ask again", retry_after_s=1)
+
+Key = tuple[str, UUID]
+"""An idempotency key within its scope."""
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -113,9 +134,11 @@ class Newborn(msgspec.Struct, frozen=True):
 
 class House(msgspec.Struct, frozen=True, kw_only=True):
     """What every entity has in common. ``midwife`` turns a birth into a state; ``scheduled`` hears of new wake times;
-    ``cradle`` holds newborns until their own actor comes for them, so that it need not ask the database."""
+    ``cradle`` holds newborns until their own actor comes for them, so that it need not ask the database; ``answered``
+    says what a key was answered, if it was."""
 
     journal: Journal
+    answered: Callable[[str, UUID, datetime], Awaitable[Answered | None]]
     new_id: Callable[[], UUID]
     midwife: Callable[[Birth], Newborn]
     scheduled: Callable[[Ref, datetime | None], None]
@@ -131,9 +154,9 @@ class Cradle:
 
     def lay(self, newborn: Newborn) -> None:
         """Keep it until it is taken or too many came after it."""
-        if len(self._newborns) >= self._limit:
-            del self._newborns[next(iter(self._newborns))]
         self._newborns[newborn.ref] = newborn
+        if len(self._newborns) > self._limit:
+            del self._newborns[next(iter(self._newborns))]
 
     def take(self, ref: Ref) -> Newborn | None:
         """The newborn, once."""
@@ -141,13 +164,14 @@ class Cradle:
 
 
 class _Outcome:
-    """What a batch has decided so far, on a state that nobody else sees yet."""
+    """What a batch has decided so far, on a state that nobody else sees yet. ``used``: keys that have their answer."""
 
-    __slots__ = ("answered", "births", "consumed", "events", "replies", "sent", "state", "version")
+    __slots__ = ("answered", "births", "consumed", "events", "replies", "sent", "state", "used", "version")
 
-    def __init__(self, state: Any, version: int) -> None:
+    def __init__(self, state: Any, version: int, used: Collection[Key] = ()) -> None:
         self.state = state
         self.version = version
+        self.used = set(used)
         self.events: list[New] = []
         self.births: list[Newborn] = []
         self.sent: list[Sent] = []
@@ -158,6 +182,10 @@ class _Outcome:
     @property
     def writes(self) -> bool:
         return bool(self.events or self.sent or self.consumed or self.answered)
+
+
+def _key_of(idempotency: Idempotency) -> Key:
+    return (idempotency.scope, idempotency.key)
 
 
 class Entity(Actor, Generic[S]):
@@ -199,8 +227,9 @@ class Entity(Actor, Generic[S]):
 
     async def receive(self, batch: Batch) -> None:
         """Decide, commit, become, answer."""
+        used: set[Key] = set()
         for _ in range(CONFLICTS_AT_MOST):
-            outcome = self._decide_all(batch)
+            outcome = self._decide_all(batch, used)
             if not outcome.writes:
                 break
             try:
@@ -211,8 +240,11 @@ class Entity(Actor, Generic[S]):
             except Overloaded as full:
                 refusal = Refusal(Code.OVERLOADED, "too much waits to be written", retry_after_s=full.retry_after_s)
                 outcome = self._refuse_all(batch, refusal)
+            except SlugTaken:
+                outcome = self._refuse_all(batch, Refusal(Code.SLUG_TAKEN, "there is a cafe of that slug"))
             except DuplicateKey:
-                outcome = self._refuse_all(batch, Refusal(Code.DUPLICATE_IN_PROGRESS, "this key has just been used"))
+                used |= await self._with_record(outcome)
+                continue
             else:
                 self._become(outcome)
             break
@@ -222,6 +254,12 @@ class Entity(Actor, Generic[S]):
         for asked, reply in outcome.replies:
             asked.answer(reply)
 
+    async def _with_record(self, outcome: _Outcome) -> set[Key]:
+        """Which of the keys of this outcome have their record already; all of them, where nobody knows which."""
+        now = utc(self.context.now())
+        keys = {_key_of(answer.idempotency) for answer in outcome.answered}
+        return {key for key in keys if await self.house.answered(*key, now)} or keys
+
     def _refuse_all(self, batch: Batch, refusal: Refusal) -> _Outcome:
         outcome = _Outcome(self.state, self._version)
         outcome.replies = [(message, refusal) for message in batch if isinstance(message, Asked)]
@@ -229,9 +267,9 @@ class Entity(Actor, Generic[S]):
 
     # -- decide
 
-    def _decide_all(self, batch: Batch) -> _Outcome:
+    def _decide_all(self, batch: Batch, used: Collection[Key]) -> _Outcome:
         now = utc(self.context.now())
-        outcome = _Outcome(self.state, self._version)
+        outcome = _Outcome(self.state, self._version, used)
         for message in batch:
             asked = message if isinstance(message, Asked) else None
             content = asked.message if asked else message
@@ -253,6 +291,8 @@ class Entity(Actor, Generic[S]):
 
     def _decide(self, outcome: _Outcome, envelope: Envelope, now: datetime) -> Done | Refusal:
         house, life = self.house, self.life
+        if envelope.idempotency is not None and _key_of(envelope.idempotency) in outcome.used:
+            return IN_PROGRESS
         ctx = Context(now=now, new_id=house.new_id, by=envelope.by)
         decision = life.decide(outcome.state, envelope.command, ctx)
         if isinstance(decision, Refusal):
@@ -283,6 +323,7 @@ class Entity(Actor, Generic[S]):
         if envelope.idempotency is not None:
             body = msgspec.json.encode(answer)
             outcome.answered.append(Answered(envelope.idempotency, ok, body, until))
+            outcome.used.add(_key_of(envelope.idempotency))
 
     # -- commit
 

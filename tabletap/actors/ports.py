@@ -31,6 +31,10 @@ class DuplicateKey(Exception):  # noqa: N818  no error: it has been answered
     """The idempotency key has its record already, written by another node: nothing was written."""
 
 
+class SlugTaken(Exception):  # noqa: N818  no error: the other cafe was first
+    """Another cafe has the slug: nothing was written."""
+
+
 class Overloaded(Exception):  # noqa: N818  no error: the bound was reached
     """Too much waits to be written: nothing was. ``retry_after_s``: when asking again may help (seconds)."""
 

@@ -131,7 +131,7 @@ def parse_room(name: str) -> Room | None:
 
 def _is_canonical(room: Room) -> bool:
     """Whether its id is a UUID in the one spelling that events are sent to."""
-    return str(room.uuid) == room.id
+    return room.uuid is not None and str(room.uuid) == room.id
 
 
 def _is_part(part: str) -> bool:

@@ -30,6 +30,9 @@ PACE_BOUNDS = (0.25, 4.0)
 TELL_AGAIN_AFTER = timedelta(seconds=60)
 """An estimate that moved by less is not told again."""
 
+FRESH_FOR = timedelta(milliseconds=250)
+"""A rush moves the queue with every request: working all places out again each time would cost more than the orders."""
+
 
 class _Work:
     """What one line asks of its station; ``done``: nothing more, unless it is recalled."""
@@ -67,6 +70,9 @@ class Board:
         self._told: dict[OrderId, e.Place] = {}
         self._told_load = 0
         self._told_active = 0
+        self._places: dict[OrderId, e.Place] = {}
+        self._ahead: Counter[str] = Counter()
+        self._stale_since: datetime | None = None
         self.moved = False
         """Something changed since the last ``news``."""
 
@@ -80,25 +86,33 @@ class Board:
                     if line.status is not ItemStatus.VOIDED
                 }
                 self._tickets[order.id] = _Ticket(lines, waiting=order.status is not OrderStatus.READY)
+        self.places(now)
         self.moved = bool(self._tickets)
 
     def apply(self, event: Event, at: datetime) -> None:
         """Follow one event of the cafe's log, which happened ``at``."""
         match event:
             case e.OrderPlaced(released=True) | e.OrderReleased():
-                self._tickets[event.order_id] = _Ticket({facts.line: _Work(facts, at) for facts in event.lines})
+                ticket = _Ticket({facts.line: _Work(facts, at) for facts in event.lines})
+                self._tickets[event.order_id] = ticket
+                self._append(event.order_id, ticket.work, at)
+                self.moved = True
+                return
             case e.OrderStatusChanged(to=OrderStatus.COMPLETED) | e.OrderCancelled(merged_into=None):
-                self._tickets.pop(event.order_id, None)
+                if self._tickets.pop(event.order_id, None) is None:
+                    return
             case e.OrderChanged() | e.ItemsMoved() | e.ItemVoided() | e.OrderStatusChanged() | e.OrderCancelled():
                 if isinstance(event, e.OrderChanged) and event.absorbed is not None:
                     self._tickets.pop(event.absorbed, None)
-                if event.order_id in self._tickets:
-                    self._follow(self._tickets[event.order_id], event, at)
+                if event.order_id not in self._tickets:
+                    return
+                self._follow(self._tickets[event.order_id], event, at)
             case e.MergeUndone() if event.order_id in self._tickets:
                 self._tickets[event.order_id].waiting = True
             case _:
                 return
         self.moved = True
+        self._stale_since = self._stale_since or at
 
     def _follow(self, ticket: _Ticket, event: Event, at: datetime) -> None:
         """What happens to an order that is in the kitchen."""
@@ -142,20 +156,30 @@ class Board:
 
     def places(self, now: datetime) -> dict[OrderId, e.Place]:
         """Every queued order's position (from 1) and when it should be ready."""
-        ahead: Counter[str] = Counter()
-        places: dict[OrderId, e.Place] = {}
-        queue = [(order_id, ticket.work) for order_id, ticket in self._tickets.items() if ticket.waiting]
-        for position, (order_id, works) in enumerate(queue, start=1):
-            for work in works:
-                ahead[work.station] += work.seconds
-            seconds = max((ahead[w.station] * self._pace.get(w.station, 1.0) for w in works), default=0.0)
-            places[order_id] = e.Place(order_id, position, (now + timedelta(seconds=seconds)).replace(microsecond=0))
-        return places
+        self._places, self._ahead, self._stale_since = {}, Counter(), None
+        for order_id, ticket in self._tickets.items():
+            if ticket.waiting:
+                self._append(order_id, ticket.work, now)
+        return dict(self._places)
+
+    def _append(self, order_id: OrderId, works: Iterable[_Work], now: datetime) -> None:
+        """Put an order at the end of the queue."""
+        stations = []
+        for work in works:
+            self._ahead[work.station] += work.seconds
+            stations.append(work.station)
+        seconds = max((self._ahead[one] * self._pace.get(one, 1.0) for one in stations), default=0.0)
+        ready_at = (now + timedelta(seconds=seconds)).replace(microsecond=0)
+        self._places[order_id] = e.Place(order_id, len(self._places) + 1, ready_at)
 
     def place(self, order_id: OrderId, now: datetime) -> e.Place | None:
-        """One order's place, or None if it does not wait in the kitchen."""
+        """One order's place, at most a moment old, or None if it does not wait in the kitchen."""
         ticket = self._tickets.get(order_id)
-        return self.places(now).get(order_id) if ticket is not None and ticket.waiting else None
+        if ticket is None or not ticket.waiting:
+            return None
+        if order_id not in self._places or (self._stale_since is not None and now - self._stale_since >= FRESH_FOR):
+            self.places(now)
+        return self._places.get(order_id)
 
     @property
     def active(self) -> int:

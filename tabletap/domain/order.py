@@ -547,15 +547,17 @@ def _reopen(state: Order, ctx: Context) -> tuple[Event, ...]:
     live = [line.status for line in state.lines.values() if line.live]
     if state.status is S.READY and not all(status in DONE for status in live):
         return (_status(state, S.PREPARING),)
-    if state.status is S.PAID and not state.paid_up:
+    lines = _follow_lines(state)
+    if state.status is S.PAID and not state.paid_up and not lines:
         return (_status(state, S.PENDING),)
-    return _follow_money(state, ctx)
+    return lines or _follow_money(state, ctx)
 
 
 def _follow_money(state: Order, ctx: Context) -> tuple[Event, ...]:
     """The order's own moves where it has just become paid up: the kitchen may have waited for that."""
-    if state.status not in (S.PENDING, S.PAYMENT_PENDING) or not state.paid_up:
-        return _follow_lines(state)
+    lines = _follow_lines(state)
+    if lines or state.status not in (S.PENDING, S.PAYMENT_PENDING) or not state.paid_up:
+        return lines
     paid = (_status(state, S.PAID),) if state.applied else ()
     return (*paid, *_release_to_kitchen(state, ctx))
 

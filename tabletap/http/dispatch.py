@@ -63,7 +63,7 @@ class Dispatcher:
         self.services = services
         self._limiter = limiter
         self._in_progress: set[tuple[str, UUID]] = set()
-        self._subjects: dict[UUID, Subject] = {}
+        self._subjects: dict[tuple[str, UUID], Subject] = {}
         self._decoders: dict[str, msgspec.json.Decoder[Any]] = {
             name: msgspec.json.Decoder(op.body) for name, op in OPERATIONS.items() if op.body is not None
         }
@@ -152,14 +152,14 @@ class Dispatcher:
             ident = UUID(text)
         except ValueError:
             return Refusal(Code.NOT_FOUND, f"there is no such {kind}")
-        known = self._subjects.get(ident)
+        known = self._subjects.get((kind, ident))
         if known is None:
             known = await self.services.reader.subject(kind, PaymentId(ident))
             if known is None:
                 return Refusal(Code.NOT_FOUND, f"there is no such {kind}")
             if len(self._subjects) >= SUBJECTS_AT_MOST:
                 del self._subjects[next(iter(self._subjects))]
-            self._subjects[ident] = known
+            self._subjects[kind, ident] = known
         return known
 
     @staticmethod

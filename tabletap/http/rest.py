@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from quart import Response, request
+from quart import Response, has_request_context, request, websocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
@@ -62,7 +62,7 @@ def _headers(allowed_origins: tuple[str, ...]) -> Callable[[Response], Awaitable
     """CORS by allow-list, and the headers that every answer carries."""
     allowed = frozenset(allowed_origins)
 
-    async def add(response: Response) -> Response:  # noqa: RUF029  a plain function would be run in a thread
+    async def add(response: Response) -> Response:  # a plain function would be run in a thread
         for name, value in SECURITY_HEADERS.items():
             response.headers.setdefault(name, value)
         origin = request.headers.get("origin")
@@ -146,7 +146,7 @@ def _serve(dispatcher: Dispatcher, auth: Authenticator, operation: Operation) ->
                 principal=principal,
                 params=params,
                 body=body if isinstance(body, bytes) else body.encode(),
-                query=request.args,
+                query=request.args.to_dict(),
                 key=request.headers.get("idempotency-key"),
                 address=request.remote_addr or "",
             )
@@ -168,8 +168,9 @@ def _answer(performed: Performed) -> Response:
 
 
 def refuse(refusal: Refusal) -> Response:
-    """A refusal as an HTTP answer."""
-    body = msgspec.json.encode(problem(refusal, request.path))
+    """A refusal as an HTTP answer; also to an upgrade that is not for a door, or not the first on its connection."""
+    path = request.path if has_request_context() else websocket.path
+    body = msgspec.json.encode(problem(refusal, path))
     return Response(body, STATUS[refusal.code], headers=headers(refusal))
 
 

@@ -67,12 +67,12 @@ async def subscribe(
     about = await _about(reader, room)
     strange = after is not None and after > hub.head(cafe_id) and after > await reader.head(cafe_id)
     held = hub.seats.of(session, room)  # a default room that is held, or a recovery under way: it goes on from there
-    if strange or (after is None and held is None):
+    if strange:
         cursor = hub.head(cafe_id)
     elif after is not None:
         cursor = after
-    elif held is not None:
-        cursor = held.cursor
+    else:
+        cursor = hub.head(cafe_id) if held is None else held.cursor
     seat = hub.seats.take(session, room, cafe_id, cursor)
     recovery = Recovery(hub, reader, seat, snapshot, about, request_id)
     try:
@@ -210,7 +210,7 @@ class Recovery:
     async def _complete_tickets(self, page: Sequence[Recorded]) -> None:
         """Only some rooms depend on more than the event itself."""
         for recorded in page:
-            self._hub.tickets.note(recorded)
+            self._hub.tickets.note(recorded, live=False)
         if self._seat.room.startswith("user:"):
             await self._hub.look_up(self._seat.cafe_id, page)
         elif ":kitchen" in self._seat.room or ":station:" in self._seat.room:

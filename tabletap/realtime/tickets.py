@@ -97,10 +97,14 @@ class Tickets:
     def __len__(self) -> int:
         return len(self._known)
 
-    def note(self, recorded: Recorded) -> None:
-        """Learn from an event of the log, in any order, any number of times."""
+    def note(self, recorded: Recorded, *, live: bool = True) -> None:
+        """Learn from an event of the log, in any order, any number of times.
+
+        A placing that is not live is no whole ticket: what came between it and now is not noted here.
+        """
         told, order_id = told_by(recorded), e.order_of(recorded.event)
         if told is not None and order_id is not None:
+            told = told if live else msgspec.structs.replace(told, whole=False)
             self.add(order_id, told)
 
     def add(self, order_id: OrderId, ticket: Ticket) -> None:

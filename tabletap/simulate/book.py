@@ -1,4 +1,4 @@
-"""What happened: every order of this run, who saw it when, and what went wrong. Everybody writes here; ``report`` reads.
+"""What happened: every order of a run, who saw it when, and what went wrong. Everybody writes; ``report`` reads.
 
 An order's note carries the run and the way its customer will pay (``sim-3f2a9c cash``), as a customer would say it at
 the counter. Whoever hears of an order by its room knows by that whether it is one of ours.
@@ -9,8 +9,10 @@ from enum import StrEnum
 from uuid import uuid4
 
 import msgspec
+import trio
 
 NOTES_KEPT = 10
+LOOK_SECONDS = 0.1
 
 
 class Plan(StrEnum):
@@ -85,9 +87,12 @@ class Book:
         if len(self.notes) < NOTES_KEPT:
             self.notes.append(f"{what}: {detail}" if detail else what)
 
-    @property
-    def settled(self) -> bool:
-        """Whether nothing more is to come: all answered, seen on every screen, and handed over."""
+    async def settled(self) -> None:
+        """Wait until nothing more is to come: all answered, seen on every screen, and handed over."""
+        while not self._is_settled():  # noqa: ASYNC110 - cheaper than an event at each of a million notes
+            await trio.sleep(LOOK_SECONDS)
+
+    def _is_settled(self) -> bool:
         answered = len(self.placed) + self.refused >= self.orders
         return answered and self.served >= self.placed.keys() and self.unseen == 0
 

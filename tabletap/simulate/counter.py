@@ -1,6 +1,7 @@
 """The counter: hears of every order and payment, takes cash, sees transfers arrive, and hands over what is ready."""
 
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import trio
@@ -63,9 +64,7 @@ class Counter:
         self._tabs: dict[str, Tab] = {}
         self._people: trio.Nursery | None = None
         self._decode = msgspec.json.Decoder(News).decode
-        self.line = Line(
-            server, door="counter", slug=slug, token=token, on_event=self._heard, at_once=COMMANDS_AT_ONCE
-        )
+        self.line = Line(server, door="counter", slug=slug, token=token, on_event=self._heard, at_once=COMMANDS_AT_ONCE)
 
     async def work(self) -> None:
         """Serve until cancelled."""
@@ -144,7 +143,7 @@ class Counter:
 
     async def _pay(self, op: str, data: dict[str, Any]) -> Payment:
         self._book.commands += 1
-        return msgspec.json.decode(await self.line.command(op, data, once=True), type=Payment)
+        return msgspec.json.decode(await self.line.command(op, data, key=str(uuid4())), type=Payment)
 
     async def _do(self, op: str, data: dict[str, Any]) -> None:
         self._book.commands += 1

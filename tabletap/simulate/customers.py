@@ -3,7 +3,7 @@
 The load is open: arrivals keep their schedule whatever the server does, so that waiting is counted and not hidden.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from random import Random
 from typing import Any
 from uuid import uuid4
@@ -53,7 +53,7 @@ class Customers:
         self._staff_token = staff_token
         self._tables = tables
 
-    async def come(self, baskets: Baskets, rate: float, chance: Random, advance: Callable[[], None]) -> None:
+    async def come(self, baskets: Baskets, rate: float, chance: Random) -> None:
         """All orders, ``rate`` a second, at random intervals; returns when each is answered and each follower done."""
         due = trio.current_time()
         async with trio.open_nursery() as nursery:
@@ -63,9 +63,8 @@ class Customers:
                 plan = chance.choice(PLANS)
                 request = self._request(baskets, chance, plan)
                 tip = chance.choice(TIPS) if plan is Plan.TRANSFER else 0
-                follows = chance.random() < FOLLOWED_SHARE
-                nursery.start_soon(self._one, request, plan, due, tip, follows, nursery)
-                advance()
+                follow_in = nursery if chance.random() < FOLLOWED_SHARE else None
+                nursery.start_soon(self._one, request, plan, due, tip, follow_in)
 
     def _request(self, baskets: Baskets, chance: Random, plan: Plan) -> dict[str, Any]:
         channel = chance.choice(CHANNELS)
@@ -79,14 +78,12 @@ class Customers:
         return body
 
     async def _one(
-        self, request: Mapping[str, Any], plan: Plan, due: float, tip: int, follows: bool, nursery: trio.Nursery
+        self, request: Mapping[str, Any], plan: Plan, due: float, tip: int, follow_in: trio.Nursery | None
     ) -> None:
         book = self._book
         sent = trio.current_time()
         token = self._staff_token if request["channel"] == "counter" else None
-        answer = await self._rest.ask(
-            "POST", f"/api/{self._slug}/orders", token=token, key=str(uuid4()), body=request
-        )
+        answer = await self._rest.ask("POST", f"/api/{self._slug}/orders", token=token, key=str(uuid4()), body=request)
         acked = trio.current_time()
         book.rest_seconds.append(acked - sent)
         if answer.status != 201:
@@ -97,8 +94,8 @@ class Customers:
         book.placed[order.id] = Placed(due, sent, acked, order.total)
         book.channels[request["channel"]] += 1
         book.methods[plan.value] += 1
-        if follows:
-            nursery.start_soon(self._follow, order)
+        if follow_in is not None:
+            follow_in.start_soon(self._follow, order)
         if plan is Plan.TRANSFER:
             await self._transfer(order, tip)
 

@@ -68,7 +68,7 @@ class Socket:
                 ("connection", "Upgrade"),
                 ("upgrade", "websocket"),
                 ("sec-websocket-version", "13"),
-                ("sec-websocket-key", key),
+                ("sec-websocket-key", key.decode()),
                 ("authorization", f"Bearer {token}"),
             ],
         )
@@ -80,7 +80,7 @@ class Socket:
             except h11.RemoteProtocolError as error:
                 raise Closed(1006, str(error)) from error
             if event is h11.NEED_DATA:
-                http.receive_data(await self._stream.receive_some(RECEIVE_BYTES))
+                http.receive_data(bytes(await self._stream.receive_some(RECEIVE_BYTES)))
             elif isinstance(event, h11.InformationalResponse) and event.status_code == 101:
                 if dict(event.headers).get(b"sec-websocket-accept") != expected:
                     raise Closed(1006, "the handshake was not for us")

@@ -8,7 +8,6 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 import trio
@@ -156,11 +155,11 @@ class Line:
                 self._offsets[heard.room] = self.after = heard.offset
                 self._on_event(heard, now)
 
-    async def command(self, op: str, data: Mapping[str, Any], *, once: bool = False) -> msgspec.Raw:
-        """Have an operation carried out; its reply. ``once``: under a fresh idempotency key. Raises Refusal."""
+    async def command(self, op: str, data: Mapping[str, Any], *, key: str | None = None) -> msgspec.Raw:
+        """Have an operation carried out; its reply. ``key``: under which it is done once. Raises Refusal."""
         message: dict[str, Any] = {"op": op, "data": data}
-        if once:
-            message["idempotencyKey"] = str(uuid4())
+        if key is not None:
+            message["idempotencyKey"] = key
         pause = FIRST_PAUSE_SECONDS
         async with self._at_once:
             while True:

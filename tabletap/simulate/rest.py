@@ -68,7 +68,7 @@ class Connection:
         while True:
             event = http.next_event()
             if event is h11.NEED_DATA:
-                http.receive_data(await self._stream.receive_some(RECEIVE_BYTES))
+                http.receive_data(bytes(await self._stream.receive_some(RECEIVE_BYTES)))
             elif isinstance(event, h11.Response):
                 status, fields = event.status_code, dict(event.headers)
             elif isinstance(event, h11.Data):

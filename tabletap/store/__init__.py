@@ -16,5 +16,5 @@ What must hold
 
 Reading order: ``migrations/0001``, ``codec``, ``batch`` (rows of many commits as one statement), ``tables``,
 ``projections``, ``pending`` (a commit on its way), ``shard``, ``fence``, ``writer``; ``stream`` and ``reader``;
-``outbox_table``, ``outbox``, ``wakes``; ``rebuild``.
+``outbox_table``, ``outbox``, ``wakes``; ``rebuild``, ``sweep``.
 """

@@ -38,10 +38,15 @@ class Fence:
 
     def advance(self, cafe_id: CafeId, head: int, born: Iterable[UUID]) -> None:
         """Our own commit was written up to ``head``; the entities it brought into the world are fresh."""
-        self._heads[cafe_id] = head
+        self._heads[cafe_id] = max(head, self._heads.get(cafe_id, 0))
         fresh = self._fresh.get(cafe_id)
         if fresh is not None:
             fresh.update(born)
+
+    async def overtaken(self, cafe_id: CafeId) -> bool:
+        """Whether somebody else has written since the head was read."""
+        heads = await self._database.read(lambda connection: _read_heads(connection, [cafe_id]))
+        return heads.get(cafe_id, 0) != self._heads.get(cafe_id)
 
     def lost(self, cafe_id: CafeId) -> None:
         """Somebody else writes for this cafe."""

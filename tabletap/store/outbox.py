@@ -82,7 +82,8 @@ class Relay:
         self._stats = RelayStats()
 
     async def run(self, *, task_status: trio.TaskStatus["Relay"] = trio.TASK_STATUS_IGNORED) -> None:
-        """Until cancelled."""
+        """Until cancelled. Started, which takes a database, it knows what a former life has left: commit after that."""
+        await self._leave_old_lines_to_the_net()
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             try:
@@ -193,13 +194,9 @@ class Relay:
     # From the table.
 
     async def _cast_nets(self) -> None:
-        inherited = False
         while True:
             self._net = trio.Event()
             try:
-                if not inherited:
-                    await self._leave_old_lines_to_the_net()
-                    inherited = True
                 if self._held:
                     await self._table.keep(list(self._held))  # from the nets of other nodes
                 while await self._fetch():
@@ -212,10 +209,15 @@ class Relay:
 
     async def _leave_old_lines_to_the_net(self) -> None:
         """Receivers with messages of a former life of this node get those first."""
+        while True:
+            try:
+                lines = await self._table.last_of_each(self._limits.held)
+                break
+            except (Outage, Retry) as trouble:
+                _log.info("the relay waits: %s", trouble)
+                await trio.sleep(self._limits.first_pause_seconds)
         until = trio.current_time() + 3 * self._limits.lease_seconds
-        for key, last in await self._table.last_of_each(self._limits.held):
-            if key not in self._lines:
-                self._spilled.setdefault(key, (last, until))
+        self._spilled.update((key, (last, until)) for key, last in lines)
 
     async def _fetch(self) -> bool:
         """Claim messages that nobody delivers; whether there may be more of them."""

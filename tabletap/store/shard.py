@@ -18,7 +18,7 @@ from uuid import UUID
 import msgspec
 import trio
 
-from tabletap.actors.ports import Conflict, DuplicateKey, Overloaded
+from tabletap.actors.ports import Conflict, DuplicateKey, Overloaded, SlugTaken
 from tabletap.actors.runtime import Clock
 from tabletap.domain.base import CafeId
 from tabletap.store import tables
@@ -156,7 +156,7 @@ class Shard:
             await self._write(group)
         except Exception as error:  # noqa: BLE001  every answer of the database but an outage ends here
             if len(group) == 1:
-                self._refuse(group[0], _name(error, group[0]))
+                self._refuse(group[0], await self._name(error, group[0]))
                 return
             self._counters.alone += len(group)
             for pending in group:
@@ -227,31 +227,39 @@ class Shard:
         self._counters.found += 1
         return True
 
+    async def _name(self, error: Exception, pending: Pending) -> Exception:
+        """What the sender of a commit is told about its failure."""
+        constraint: str = getattr(error, "constraint", None) or getattr(error, "constraint_name", None) or ""
+        if constraint == tables.ANSWERED:
+            named: Exception = DuplicateKey("the idempotency key has its record")
+        elif constraint == tables.SLUG:
+            named = SlugTaken("another cafe has this slug")
+        elif constraint in tables.STALE or await self._is_stale(pending):
+            named = Conflict(f"{pending.commit.author} was decided on an old state ({constraint})")
+        else:
+            named = Unwritable(constraint, str(error))
+        named.__cause__ = error
+        return named
+
+    async def _is_stale(self, pending: Pending) -> bool:
+        """What looks like a bug may follow from an old state: a guarded account refuses what was settled elsewhere."""
+        try:
+            return await self._fence.overtaken(pending.cafe_id)
+        except (DatabaseDown, Retry):
+            return True  # decided again, a bug will show itself again
+
     def _refuse(self, pending: Pending, error: Exception) -> None:
         match error:
             case Conflict():
                 self._counters.conflicts += 1
                 if self._fence.admits(pending.cafe_id, pending.commit.author.id):
                     self._fence.lost(pending.cafe_id)
-            case DuplicateKey():
+            case DuplicateKey() | SlugTaken():
                 self._counters.duplicates += 1
             case _:
                 self._counters.unwritable += 1
                 _log.error("a commit of %s cannot be written", pending.commit.author, exc_info=error)
         pending.refuse(error)
-
-
-def _name(error: Exception, pending: Pending) -> Exception:
-    """What the sender of a commit is told about its failure."""
-    constraint: str = getattr(error, "constraint", None) or getattr(error, "constraint_name", None) or ""
-    if constraint in tables.STALE:
-        named: Exception = Conflict(f"{pending.commit.author} was decided on an old state ({constraint})")
-    elif constraint == tables.ANSWERED:
-        named = DuplicateKey("the idempotency key has its record")
-    else:
-        named = Unwritable(constraint, str(error))
-    named.__cause__ = error
-    return named
 
 
 async def _find(connection: Connection, firsts: list[tuple[UUID, int, UUID]]) -> dict[UUID, int]:

@@ -46,6 +46,9 @@ async def load(connection: Connection, ref: Ref, pinned: Sequence[str]) -> Store
         rows = await connection.fetch(_PLAIN, ref.id)
     kept = rows[0] if rows and rows[0]["part"] == 0 else None
     later = [codec.recorded(row) for row in rows if row["part"] == 2]
+    refs = {one.ref for one in later if one.ref.id == ref.id}
+    if refs - {ref} or (kept and kept["kind"] != ref.kind):  # another cafe's, or another noun: nothing of that name
+        return Stored(version=0, snapshot=None, pinned=[], later=[])
     own = [one.version for one in later if one.ref.id == ref.id]
     return Stored(
         version=own[-1] if own else kept["version"] if kept else 0,

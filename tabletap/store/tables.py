@@ -67,8 +67,14 @@ ANSWERS: Final = insert(
            answers = CASE WHEN idempotency.expires_at <= EXCLUDED.created_at THEN 1 ELSE 2 END""",
 )
 
-STALE: Final = frozenset({"events_fence", "events_version", "orders_number"})
-"""Constraints that say: somebody else was first, and what this commit was decided on is old."""
+STALE: Final = frozenset(
+    {"events_fence", "events_version", "orders_number", "ledger_entries_pkey", "ledger_balances_pkey"}
+)
+"""Constraints that say: somebody else was first, and what this commit was decided on is old. The parts of a statement
+run in no certain order, so a fence that was lost may be told by the entries that belong to the event behind it."""
 
 ANSWERED: Final = "idempotency_answered_once"
 """The constraint that says: this key has been answered."""
+
+SLUG: Final = "cafes_slug"
+"""The constraint that says: another cafe has this slug."""

@@ -685,3 +685,15 @@ def test_lines_that_are_being_made_are_not_lost_in_an_order_that_the_kitchen_doe
     assert world.order(one).in_kitchen
     assert world.order(one).status == "preparing"
     assert len(world.order(later).lines) == 1
+
+
+@pytest.mark.parametrize("paid", [False, True])
+def test_an_order_that_takes_lines_which_are_being_made_is_preparing_paid_or_not(paid: bool) -> None:
+    world = World()
+    one, two = world.place(TOAST), world.place(BANANA if paid else WATER)
+    if paid:
+        world.paid(two)
+    world.do(one, MoveItem(1, "bump"))
+    merged(world, one, two)
+    world.deliver_all()
+    assert world.order(two).status == "preparing"

@@ -19,10 +19,10 @@ from tabletap.domain import events as e
 from tabletap.domain import ledger
 from tabletap.domain import order as orders
 from tabletap.domain import payment as payments
-from tabletap.domain.base import By, CafeId, Command, Context, Decision, Event, Kind, Message, Ref, Role
+from tabletap.domain.base import By, CafeId, Command, Context, Decision, Event, Kind, Ref, Role
 from tabletap.domain.errors import Refusal
 from tabletap.domain.menu import Category, Choice, Group, Item, Menu, Option, Size, Wish
-from tabletap.domain.messages import AnyMessage
+from tabletap.domain.messages import Absorb, AnyMessage, Unmerge
 from tabletap.domain.settings import BankDetails, CafeSettings
 from tabletap.domain.vocabulary import Channel, Method
 
@@ -173,11 +173,18 @@ class World:
         return decision
 
     def deliver(self, to: Ref, *, twice: bool = False) -> None:
-        """Hand the oldest waiting message to its receiver; ``twice``: and put it last in the queue once more."""
+        """Hand the oldest waiting message to its receiver; ``twice``: once more, after all that waits behind it.
+
+        Lines on their way between two orders are repeated at once: the outbox forgets a row in the commit that
+        handled it, and no later merge of the same orders can come between.
+        """
         raw = self.queues[to].popleft()
-        if twice:
+        command = msgspec.json.decode(raw, type=AnyMessage)
+        if twice and isinstance(command, Absorb | Unmerge):
+            self.queues[to].appendleft(raw)
+        elif twice:
             self.queues[to].append(raw)
-        self.do(to, msgspec.json.decode(raw, type=AnyMessage))
+        self.do(to, command)
 
     def deliver_all(self) -> None:
         """Hand over every message, and those that follow from them."""
@@ -282,6 +289,3 @@ def _follow(states: dict[Ref, State], ref: Ref, author: Ref, event: Event) -> No
     states[ref] = born(ref, event) if known is None else _NOUNS[ref.kind].evolve(known, event)
     if author != ref:
         states[author] = _NOUNS[author.kind].evolve(states[author], event)
-
-
-__all__ = ["MENU", "SETTINGS", "Ids", "Logged", "Message", "State", "World", "comparable", "thaw"]

@@ -15,6 +15,7 @@ from tabletap.domain import order as o
 from tabletap.domain import payment as pay
 from tabletap.domain.access import Subject
 from tabletap.domain.base import SYSTEM, CafeId, Context, Decision, Event, Kind, OrderId, PaymentId, Ref
+from tabletap.domain.menu import Priced
 from tabletap.domain.messages import NoteRefund, Release, Settle
 from tabletap.domain.vocabulary import Channel, Method
 from tabletap.realtime.audience import Cast, audience
@@ -161,7 +162,7 @@ class Writer:
 
     def _move_payment(self) -> None:
         payment = self._random.choice(list(self._payments.values()))
-        command = self._random.choice([pay.VerifyCash(payment.initiated.total), pay.Cancel("why"), pay.Refund()])
+        command: Any = self._random.choice([pay.VerifyCash(payment.initiated.total), pay.Cancel("why"), pay.Refund()])
         decision = pay.decide(payment, command, Context(NOON, self._new_id))
         if not isinstance(decision, Decision):
             return
@@ -174,9 +175,9 @@ class Writer:
                 self._decide_order(self._orders[OrderId(message.to.id)], message.command)
 
 
-def _unnumbered(facts: e.Numbered) -> Any:
+def _unnumbered(facts: e.Numbered) -> Priced:
     fields = msgspec.structs.asdict(facts)
-    return o.Priced(**{name: value for name, value in fields.items() if name not in ("line", "added")})
+    return Priced(**{name: value for name, value in fields.items() if name not in ("line", "added")})
 
 
 def story(records: Iterable[Recorded]) -> dict[str, list[tuple[int, str, Any]]]:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from tabletap.domain import events as e
-from tabletap.domain.base import OrderId, PaymentId
+from tabletap.domain.base import Event, OrderId, PaymentId
 from tabletap.domain.menu import Menu
 from tabletap.domain.settings import CafeSettings
 from tabletap.domain.vocabulary import ItemStatus, Method, OrderStatus
@@ -54,7 +54,7 @@ INITIATED = e.PaymentInitiated(
     metadata={"secret": "staff"},
 )
 
-SAMPLES: tuple[e.Event, ...] = (
+SAMPLES: tuple[Event, ...] = (
     e.CafeConfigured(CafeSettings(name="C")),
     e.MenuPublished(Menu("AUD", (), {}, (), (), ())),
     e.ItemAvailabilityChanged("latte", available=False),
@@ -114,11 +114,11 @@ def kind_of(room: str) -> Hears | None:
     return Hears(f"{kind}:{{id}}:{part}" if part else f"{kind}:{{id}}")
 
 
-def types(*events: e.Event) -> dict[str, str]:
+def types(*events: Event) -> dict[str, str]:
     return {room: cast.type for room, cast in casts_of(*events).items()}
 
 
-def data(room: str, *events: e.Event) -> dict[str, Any]:
+def data(room: str, *events: Event) -> dict[str, Any]:
     decoded: dict[str, Any] = msgspec.json.decode(encode(casts_of(*events)[room].data))
     return decoded
 
@@ -164,7 +164,7 @@ def test_no_phone_number_and_no_metadata_leaves_the_house(seed: int) -> None:
 
 
 @pytest.mark.parametrize("event", SAMPLES)
-def test_everybodys_room_is_told_of_items_and_of_ready_numbers_and_nothing_else(event: e.Event) -> None:
+def test_everybodys_room_is_told_of_items_and_of_ready_numbers_and_nothing_else(event: Event) -> None:
     cast = casts_of(PLACED, event).get(CUSTOMERS)
     if cast is None:
         return

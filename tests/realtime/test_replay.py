@@ -1,7 +1,5 @@
 """Into a room without a gap and without a repeat, however commits, publishing, memory and reconnects interleave."""
 
-import contextlib
-import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,14 +8,13 @@ import trio
 
 from tabletap.actors.ports import Recorded
 from tabletap.domain import events as e
-from tabletap.domain.base import OrderId
+from tabletap.domain.base import Event, OrderId
 from tabletap.realtime.defaults import DefaultRooms
 from tabletap.realtime.hub import Hub, HubLimits
-from tabletap.realtime.replay import Superseded, subscribe
+from tabletap.realtime.replay import subscribe
 from tabletap.realtime.rooms import RoomFull, RoomLimits
-from tabletap.realtime.seats import Listener
 
-from .cafe_log import CAFE, FakeReader, FakeSession, Writer, ident, logged, placed, story
+from .cafe_log import CAFE, FakeReader, FakeSession, ident, logged, placed
 from .test_hub import running
 
 STAFF = f"cafe:{CAFE}:staff"
@@ -44,10 +41,10 @@ class House:
         self.hub = Hub(limits, rooms, self.reader.tickets)
         self.hub.publish(CAFE, records)
 
-    async def subscribe(self, session: Listener, room: str, after: int | None, request_id: Any = 1) -> None:
+    async def subscribe(self, session: FakeSession, room: str, after: int | None, request_id: Any = 1) -> None:
         await subscribe(self.hub, self.reader, session, room, CAFE, after, request_id, snapshot_of(self.reader))  # type: ignore[arg-type]
 
-    def commit(self, *events: e.Event) -> None:
+    def commit(self, *events: Event) -> None:
         fresh = logged(*[r.event for r in self.reader.records], *events)[len(self.reader.records) :]
         self.reader.records.extend(fresh)
         self.hub.publish(CAFE, fresh)
@@ -175,6 +172,26 @@ async def test_leaving_ends_a_recovery(autojump_clock: trio.testing.MockClock) -
         assert session.rooms == set()
 
 
+async def test_reading_an_old_placing_does_not_hide_what_became_of_the_order_since() -> None:
+    waiting = placed(1, released=False, prepay=True)
+    released = e.OrderReleased(order_id=waiting.order_id, placed=waiting, lines=waiting.lines, paid=True)
+    before = logged(waiting, released, *[e.OrderTableMoved(OrderId(ident(2)), "1")] * 8)
+    limits = HubLimits(replay_page_events=1)
+    house, kitchen = House([], limits), FakeSession()
+    house.reader.records = before
+    async with running(house.hub):
+        await house.subscribe(kitchen, KITCHEN, None)
+        async with trio.open_nursery() as nursery:  # it reads the placing, and gets no further
+            nursery.start_soon(house.subscribe, FakeSession(), KITCHEN, 0)
+            while house.reader.log_reads < 2:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        house.commit(MOVED)
+        with trio.fail_after(5):
+            await trio.testing.wait_all_tasks_blocked(0.01)
+    assert kitchen.heard(KITCHEN) == [11]
+
+
 # -- default rooms
 
 
@@ -273,129 +290,3 @@ async def test_a_recovery_that_fails_takes_its_own_session_down_and_nobody_else(
 def door(house: House, session: FakeSession, *rooms: str) -> DefaultRooms:
     snapshots = dict.fromkeys(rooms or (STAFF,), snapshot_of(house.reader))
     return DefaultRooms(house.hub, house.reader, session, CAFE, snapshots)  # type: ignore[arg-type]
-
-
-# -- everything at once
-
-EVENTS = 160
-
-
-class Client:
-    """Subscribes, seeks and leaves at random, and remembers what it last asked for."""
-
-    def __init__(self, run: "Interleaving", seed: int, room: str) -> None:
-        self.random = random.Random(seed)
-        self.session = FakeSession(seed)
-        self.room = room
-        self.welcomed_at: int | None = None
-        self._run = run
-
-    async def live(self) -> None:
-        run = self._run
-        await trio.sleep(self.random.random() * 0.1)
-        run.hub.attach(self.session, CAFE)
-        if self.random.random() < 0.5:
-            defaults = DefaultRooms(run.hub, run.reader, self.session, CAFE, {self.room: run.snapshot})  # type: ignore[arg-type]
-            self.welcomed_at = await defaults.hold()
-            defaults.open(self.random.choice([None, self.random.randint(0, len(run.reader.records))]))
-            await trio.sleep(self.random.choice([0, 0.001, 0.11]))
-            if self.random.random() < 0.5:
-                return
-            defaults.heard("subscribe")
-        async with trio.open_nursery() as commands:
-            for _ in range(self.random.randint(1, 3)):
-                after = self.random.choice([None, self.random.randint(0, len(run.reader.records))])
-                commands.start_soon(self._ask, after)
-                await trio.sleep(self.random.choice([0, 0.001, 0.002, 0.05]))
-                if self.random.random() < 0.1:
-                    run.hub.leave(self.session, self.room)
-                    commands.start_soon(self._ask, 0)
-
-    async def _ask(self, after: int | None) -> None:
-        run = self._run
-        with contextlib.suppress(Superseded):
-            await subscribe(run.hub, run.reader, self.session, self.room, CAFE, after, 1, run.snapshot)  # type: ignore[arg-type]
-
-    def check(self, told: list[tuple[int, str, Any]]) -> None:
-        """Each stretch after an answer is the room's story from there, without a gap; the last one is all of it."""
-        stretches: list[tuple[int, list[tuple[int, str, Any]]]] = []
-        if self.welcomed_at is not None:
-            stretches.append((self.welcomed_at, []))
-        for message in self.session.messages:
-            if message.get("type") in ("subscribed", "resync"):
-                stretches.append((message["offset"], []))
-            elif "eventId" in message:
-                event = (message["offset"], message["type"], message["data"])
-                stretches[-1][1].append(event)
-        assert stretches
-        for after, heard in stretches:
-            expected = [event for event in told if event[0] > after]
-            assert heard == expected[: len(heard)], (self.room, after)
-        if self.room in self.session.rooms:
-            after, heard = stretches[-1]
-            assert heard == [event for event in told if event[0] > after], (self.room, after)
-
-
-class Interleaving:
-    """A process that starts in the middle of a log: commits, publishing and clients all take their random time."""
-
-    def __init__(self, seed: int, limits: HubLimits) -> None:
-        self.random = random.Random(seed)
-        self.records = Writer(seed).write(EVENTS)
-        self.reader = FakeReader(self.records[: EVENTS // 3], seed)
-        self.hub = Hub(limits, None, self.reader.tickets)
-        self.told = story(self.records)
-        rooms = sorted(self.told, key=lambda room: (-len(self.told[room]), room))
-        favourites = [room for room in rooms if room.startswith(("cafe:", "user:"))]
-        self.clients = [
-            Client(self, seed * 100 + n, self.random.choice(favourites if n % 2 else rooms)) for n in range(12)
-        ]
-
-    async def snapshot(self) -> tuple[int, Any]:
-        await self.reader.pause()
-        offset = await self.reader.head(CAFE)
-        await self.reader.pause()
-        return offset, {}
-
-    async def run(self) -> None:
-        async with running(self.hub):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._commit)
-                for client in self.clients:
-                    nursery.start_soon(client.live)
-            with trio.fail_after(60):
-                while self.hub.head(CAFE) < EVENTS or any(client.session in self.hub.seats for client in self.clients):
-                    await trio.sleep(0.01)
-        for client in self.clients:
-            assert client.session.closed is None
-            client.check(self.told.get(client.room, []))
-
-    async def _commit(self) -> None:
-        unpublished: list[Recorded] = []
-        at = len(self.reader.records)
-        while at < EVENTS or unpublished:
-            size = self.random.randint(0, 4)
-            batch = self.records[at : at + size]
-            at += len(batch)
-            self.reader.records.extend(batch)
-            unpublished.extend(batch)
-            await trio.sleep(self.random.choice([0, 0, 0.001, 0.004]))
-            count = self.random.randint(0, len(unpublished)) if at < EVENTS else len(unpublished)
-            self.hub.publish(CAFE, unpublished[:count])
-            del unpublished[:count]
-            await trio.sleep(self.random.choice([0, 0.001, 0.002]))
-
-
-@pytest.mark.parametrize("seed", range(60))
-async def test_every_client_hears_exactly_its_rooms_story(seed: int, autojump_clock: trio.testing.MockClock) -> None:
-    limits = random.Random(seed)
-    await Interleaving(
-        seed,
-        HubLimits(
-            ring_events_per_cafe=limits.choice([1, 5, 20, 500]),
-            replay_page_events=limits.choice([1, 4, 30]),
-            replay_chunk_bytes=limits.choice([1, 700, 10**6]),
-            replay_events_max=limits.choice([3, 40, 10**6]),
-            replay_readers=limits.choice([1, 4]),
-        ),
-    ).run()

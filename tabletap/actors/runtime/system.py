@@ -84,10 +84,10 @@ class System:
         if cell is None:
             cell = self._activate(address)
         waiting = cell.waiting
-        if size or not waiting or len(waiting) >= cell.room:
-            cell.post(message, size)
-        else:
+        if waiting and not size and len(waiting) < cell.room:
             waiting.append(message)
+        else:
+            cell.post(message, size)
 
     async def ask(self, address: Address, message: Any, *, timeout: float | None, size: int = 0) -> Any:  # noqa: ASYNC109 - it travels with the message, a cancel scope could not
         """Send and wait for the answer.
@@ -163,11 +163,8 @@ class System:
         house = self._house
         body: BaseException | None = None
         try:
-            async with trio.open_nursery() as self._nursery:
-                # Actors must not inherit what belongs to whoever sent their first message: a request's id, a loop.
-                self._context = copy_context()
-                self._context.run(inside.set, house)
-                self._spawn(house.timers.run, "timers")
+            async with trio.open_nursery() as outer:
+                await outer.start(self._keep)
                 try:
                     yield self
                     await self.stop(self.limits.stop_seconds)
@@ -182,6 +179,16 @@ class System:
             raise
         finally:
             house.lose_asks(_end_of_ask)
+
+    async def _keep(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """The nursery of all actors, in a task of its own: ending them must not cancel the body of ``async with``."""
+        async with trio.open_nursery() as self._nursery:
+            # Actors must not inherit what belongs to whoever sent their first message: a request's id, a loop.
+            self._context = copy_context()
+            self._context.run(inside.set, self._house)
+            self._spawn(self._house.timers.run, "timers")
+            task_status.started()
+            await trio.sleep_forever()
 
     async def __aenter__(self) -> Self:
         self._life = self._running()
@@ -263,11 +270,11 @@ class Ref:
     def tell(self, message: Any, size: int = 0) -> None:
         cell = self._cell
         waiting = cell.waiting
-        if size or not waiting or len(waiting) >= cell.room:
+        if waiting and not size and len(waiting) < cell.room:
+            waiting.append(message)
+        else:
             self._system.tell(self.address, message, size)
             self._cell = self._system._cells[self.address]  # noqa: SLF001 - two halves of one thing
-        else:
-            waiting.append(message)
 
     def ask(self, message: Any, *, timeout: float | None, size: int = 0) -> Coroutine[Any, Any, Any]:
         return self._system.ask(self.address, message, timeout=timeout, size=size)

@@ -60,6 +60,7 @@ class Waker:
         self._edge: datetime | None = None  # nothing later than this is held; None before the first refill
         self._refill_at: datetime | None = None
         self._told: dict[Address, datetime] = {}  # delivered since the last refill
+        self._losses: dict[Address, int] = {}  # of an address's wakes, since it last scheduled one
         self._touched: set[Address] | None = None  # scheduled while a refill is on its way: it knows less than we
         self._alarm = trio.CancelScope()
 
@@ -73,6 +74,7 @@ class Waker:
             self._touched.add(address)
         self._told.pop(address, None)
         self._held.pop(address, None)
+        self._losses.pop(address, None)
         if at is not None and self._edge is not None and at <= self._edge:
             self._hold(address, at, at)
             self._ring()
@@ -163,9 +165,12 @@ class Waker:
                 self._told[address] = due
 
     def _lost(self, address: Address, message: Any) -> None:
+        """A wake that nobody processed is offered again, ever less often: it may itself be what crashes the actor."""
         if isinstance(message, Wake) and address not in self._held:
             self._told.pop(address, None)
-            self._hold(address, message.due, self._clock.now() + timedelta(seconds=self._retry_seconds))
+            losses = self._losses[address] = self._losses.get(address, 0) + 1
+            wait = min(timedelta(seconds=self._retry_seconds * 2.0 ** min(losses - 1, 32)), self._horizon)
+            self._hold(address, message.due, self._clock.now() + wait)
             self._ring()
 
     # The alarm clock.

@@ -114,6 +114,7 @@ class Doors:
     async def admit(self, request: WebSocketRequest, remote: str) -> Admission | Rejection:
         """Whether the request may become a socket."""
         found = {name.lower(): value.decode("latin-1") for name, value in request.headers}
+        found[b"host"] = request._event.host  # noqa: SLF001  wsproto keeps it from the headers, trio-websocket to itself
         guest = await self._guest(request.path, found, request.proposed_subprotocols, remote)
         if isinstance(guest, Refusal):
             body = msgspec.json.encode(problem(guest, urlsplit(request.path).path))

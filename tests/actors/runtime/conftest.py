@@ -1,4 +1,4 @@
-"""One way to raise a system of probes, on virtual time."""
+"""One way to raise a system of probes. Tests name ``autojump_clock`` themselves: pytest-trio looks only there."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -6,7 +6,6 @@ from random import Random
 from typing import Any
 
 import pytest
-import trio
 
 from tabletap.actors.runtime import Address, Limits, System
 from tabletap.actors.runtime.testing import Probes, TrioClock
@@ -15,7 +14,7 @@ A = Address("probe", "a")
 B = Address("probe", "b")
 
 
-class Bug(Exception):
+class Bug(Exception):  # noqa: N818 - short, it is raised everywhere
     pass
 
 
@@ -25,7 +24,7 @@ def probes() -> Probes:
 
 
 @pytest.fixture
-def raised(autojump_clock: trio.testing.MockClock, probes: Probes) -> Callable[..., Any]:
+def raised(probes: Probes) -> Callable[..., Any]:
     @asynccontextmanager
     async def running(limits: Limits | None = None, **more: Any) -> AsyncIterator[System]:
         more.setdefault("on_crash", lambda *_: None)

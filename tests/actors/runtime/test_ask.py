@@ -18,7 +18,7 @@ from tabletap.actors.runtime.timers import TICK_SECONDS
 from .conftest import A, Bug
 
 
-async def test_an_ask_is_answered(raised, probes):
+async def test_an_ask_is_answered(autojump_clock, raised, probes):
     probes.on_message = lambda address, message: message * 2
     async with raised() as system:
         assert await system.ask(A, 21, timeout=1) == 42
@@ -26,7 +26,7 @@ async def test_an_ask_is_answered(raised, probes):
         assert system.counters.asked == 2
 
 
-async def test_a_hundred_askers_each_get_their_own_answer(raised, probes):
+async def test_a_hundred_askers_each_get_their_own_answer(autojump_clock, raised, probes):
     probes.on_message = lambda address, message: -message
     answers = {}
 
@@ -39,7 +39,7 @@ async def test_a_hundred_askers_each_get_their_own_answer(raised, probes):
     assert answers == {number: -number for number in range(100)}
 
 
-async def test_an_ask_not_taken_in_time_is_not_executed(raised, probes):
+async def test_an_ask_not_taken_in_time_is_not_executed(autojump_clock, raised, probes):
     probes.gate = trio.Event()
     async with raised() as system:
         system.tell(A, "in hand")
@@ -55,14 +55,14 @@ async def test_an_ask_not_taken_in_time_is_not_executed(raised, probes):
         assert system.counters.expired == 1
 
 
-async def test_an_ask_without_time_left_is_not_even_sent(raised, probes):
+async def test_an_ask_without_time_left_is_not_even_sent(autojump_clock, raised, probes):
     async with raised() as system:
         with pytest.raises(NotExecuted):
             await system.ask(A, "late", timeout=0)
         assert system.live == 0
 
 
-async def test_an_ask_taken_and_not_answered_in_time_has_an_unknown_outcome(raised, probes):
+async def test_an_ask_taken_and_not_answered_in_time_has_an_unknown_outcome(autojump_clock, raised, probes):
     probes.gate = trio.Event()
     async with raised() as system:
         with pytest.raises(OutcomeUnknown):
@@ -72,7 +72,7 @@ async def test_an_ask_taken_and_not_answered_in_time_has_an_unknown_outcome(rais
         assert probes.seen[A] == ["slow"]
 
 
-async def test_a_cancelled_asker_loses_its_reply_never_the_command(raised, probes):
+async def test_a_cancelled_asker_loses_its_reply_never_the_command(autojump_clock, raised, probes):
     async with raised() as system:
         probes.gate = trio.Event()
         for seconds in (0.5, 1.0):
@@ -84,7 +84,7 @@ async def test_a_cancelled_asker_loses_its_reply_never_the_command(raised, probe
         assert probes.seen[A] == [0.5, 1.0]
 
 
-async def test_a_caller_already_cancelled_sends_nothing(raised, probes):
+async def test_a_caller_already_cancelled_sends_nothing(autojump_clock, raised, probes):
     async with raised() as system:
         with trio.CancelScope() as scope:
             scope.cancel()
@@ -96,17 +96,14 @@ async def test_a_caller_already_cancelled_sends_nothing(raised, probes):
 class Later(Actor):
     """Answers after receive has returned, and from another task."""
 
-    held: list[Asked]
-
     async def receive(self, batch):
-        for asked in batch:
-            held.append(asked)
+        held.extend(batch)
 
 
 held: list[Asked] = []
 
 
-async def test_an_answer_may_come_later_and_only_the_first_counts(raised):
+async def test_an_answer_may_come_later_and_only_the_first_counts(autojump_clock, raised):
     held.clear()
     answers = []
 
@@ -125,7 +122,7 @@ async def test_an_answer_may_come_later_and_only_the_first_counts(raised):
     assert asked.answered
 
 
-async def test_an_actor_may_fail_an_ask_and_lives_on(raised):
+async def test_an_actor_may_fail_an_ask_and_lives_on(autojump_clock, raised):
     class Refuses(Actor):
         async def receive(self, batch):
             for asked in batch:
@@ -137,7 +134,7 @@ async def test_an_actor_may_fail_an_ask_and_lives_on(raised):
         assert system.counters.restarts == 0
 
 
-async def test_a_crash_by_this_message_tells_its_asker_with_the_cause(raised, probes):
+async def test_a_crash_by_this_message_tells_its_asker_with_the_cause(autojump_clock, raised, probes):
     def crash(address, message):
         raise Bug(message)
 
@@ -159,8 +156,7 @@ async def test_the_end_of_the_system_leaves_no_asker_behind(autojump_clock):
             outcomes.append("unknown")
 
     system = System({"later": lambda _: Later()}, Limits(stop_seconds=1))
-    async with trio.open_nursery() as nursery:
-        async with system:
-            nursery.start_soon(ask)
-            await trio.sleep(1)
+    async with trio.open_nursery() as nursery, system:
+        nursery.start_soon(ask)
+        await trio.sleep(1)
     assert outcomes == ["unknown"]

@@ -11,7 +11,7 @@ from tabletap.actors.runtime.testing import settle
 from .conftest import A, B
 
 
-async def test_all_that_waits_is_handed_over_in_one_batch(raised, probes):
+async def test_all_that_waits_is_handed_over_in_one_batch(autojump_clock, raised, probes):
     async with raised() as system:
         for number in range(5):
             system.tell(A, number)
@@ -20,7 +20,7 @@ async def test_all_that_waits_is_handed_over_in_one_batch(raised, probes):
         assert system.counters.told == 5
 
 
-async def test_what_arrives_during_a_batch_is_the_next_batch(raised, probes):
+async def test_what_arrives_during_a_batch_is_the_next_batch(autojump_clock, raised, probes):
     probes.gate = trio.Event()
     async with raised() as system:
         system.tell(A, 1)
@@ -33,7 +33,7 @@ async def test_what_arrives_during_a_batch_is_the_next_batch(raised, probes):
 
 
 @pytest.mark.parametrize("through_ref", [False, True])
-async def test_a_mailbox_is_bounded_by_count(raised, probes, through_ref):
+async def test_a_mailbox_is_bounded_by_count(autojump_clock, raised, probes, through_ref):
     probes.gate = trio.Event()
     async with raised(Limits(mailbox_messages=2, retry_after_seconds=3)) as system:
         ref = system.ref(A)
@@ -54,7 +54,7 @@ async def test_a_mailbox_is_bounded_by_count(raised, probes, through_ref):
         assert probes.seen[A] == ["in hand", 1, 2, 4]
 
 
-async def test_a_mailbox_is_bounded_by_bytes(raised, probes):
+async def test_a_mailbox_is_bounded_by_bytes(autojump_clock, raised, probes):
     async with raised(Limits(mailbox_bytes=100)) as system:
         system.tell(A, "half", size=50)
         system.tell(A, "light")
@@ -67,14 +67,14 @@ async def test_a_mailbox_is_bounded_by_bytes(raised, probes):
         assert probes.seen[A] == ["half", "light", "other half", "again"]
 
 
-async def test_a_full_mailbox_refuses_an_ask_at_once(raised):
+async def test_a_full_mailbox_refuses_an_ask_at_once(autojump_clock, raised):
     async with raised(Limits(mailbox_messages=1)) as system:
         system.tell(A, 1)
         with pytest.raises(MailboxFull):
             await system.ask(A, 2, timeout=5)
 
 
-async def test_a_kind_may_have_its_own_bounds(raised, probes):
+async def test_a_kind_may_have_its_own_bounds(autojump_clock, raised, probes):
     limits = Limits(mailbox_messages=1, kinds={"probe": KindLimits(mailbox_messages=3)})
     async with raised(limits) as system:
         for number in range(3):
@@ -83,7 +83,7 @@ async def test_a_kind_may_have_its_own_bounds(raised, probes):
             system.tell(A, 3)
 
 
-async def test_expired_asks_make_room_when_it_is_needed(raised, probes):
+async def test_expired_asks_make_room_when_it_is_needed(autojump_clock, raised, probes):
     probes.gate = trio.Event()
     async with raised(Limits(mailbox_messages=1)) as system:
         system.tell(A, "in hand")
@@ -96,13 +96,13 @@ async def test_expired_asks_make_room_when_it_is_needed(raised, probes):
         assert probes.seen[A] == ["in hand", "fits"]
 
 
-async def test_a_message_for_an_unknown_kind_is_the_senders_mistake(raised):
+async def test_a_message_for_an_unknown_kind_is_the_senders_mistake(autojump_clock, raised):
     async with raised() as system:
         with pytest.raises(LookupError, match="nowhere"):
             system.tell(A._replace(kind="nowhere"), 1)
 
 
-async def test_a_ref_stays_good_across_passivation(raised, probes):
+async def test_a_ref_stays_good_across_passivation(autojump_clock, raised, probes):
     async with raised(Limits(idle_seconds=10)) as system:
         ref: Ref = system.ref(A)
         ref.tell(1)
@@ -124,7 +124,7 @@ class Price:
 COALESCING = Limits(mailbox_messages=2, mailbox_bytes=100, kinds={"probe": KindLimits(coalesces=True)})
 
 
-async def test_a_newer_message_replaces_the_waiting_one_with_its_key(raised, probes):
+async def test_a_newer_message_replaces_the_waiting_one_with_its_key(autojump_clock, raised, probes):
     async with raised(COALESCING) as system:
         system.tell(A, Price("tea", 1))
         system.tell(A, Price("mint", 2))
@@ -138,7 +138,7 @@ async def test_a_newer_message_replaces_the_waiting_one_with_its_key(raised, pro
         assert probes.seen[A][-1] == Price("tea", 11)
 
 
-async def test_coalescing_keeps_count_of_bytes(raised):
+async def test_coalescing_keeps_count_of_bytes(autojump_clock, raised):
     async with raised(COALESCING) as system:
         system.tell(A, Price("tea", 1), size=60)
         system.tell(A, Price("tea", 2), size=100)
@@ -148,7 +148,7 @@ async def test_coalescing_keeps_count_of_bytes(raised):
             system.tell(A, Price("mint", 3), size=1)
 
 
-async def test_messages_without_a_key_and_other_kinds_never_coalesce(raised, probes):
+async def test_messages_without_a_key_and_other_kinds_never_coalesce(autojump_clock, raised, probes):
     async with raised(COALESCING) as system:
         system.tell(A, Price(None, 1))
         system.tell(A, Price(None, 2))

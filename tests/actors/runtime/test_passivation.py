@@ -1,5 +1,7 @@
 """Who leaves, when, and that a message meets exactly one incarnation whenever it comes."""
 
+from itertools import chain
+
 import pytest
 import trio
 import trio.lowlevel
@@ -10,7 +12,7 @@ from tabletap.actors.runtime.testing import settle
 from .conftest import A, B
 
 
-async def test_an_actor_is_activated_by_its_first_message_only(raised, probes):
+async def test_an_actor_is_activated_by_its_first_message_only(autojump_clock, raised, probes):
     async with raised() as system:
         system.ref(A)
         assert system.live == 0
@@ -20,7 +22,7 @@ async def test_an_actor_is_activated_by_its_first_message_only(raised, probes):
         assert probes.births == {A: 1}
 
 
-async def test_messages_wait_while_an_actor_starts(raised, probes):
+async def test_messages_wait_while_an_actor_starts(autojump_clock, raised, probes):
     async def slow(address):
         await trio.sleep(5)
 
@@ -34,7 +36,7 @@ async def test_messages_wait_while_an_actor_starts(raised, probes):
         assert probes.batches == [[1, 2]]
 
 
-async def test_an_idle_actor_is_passivated(raised, probes):
+async def test_an_idle_actor_is_passivated(autojump_clock, raised, probes):
     async with raised(Limits(idle_seconds=60)) as system:
         system.tell(A, 1)
         await trio.sleep(30)
@@ -47,7 +49,7 @@ async def test_an_idle_actor_is_passivated(raised, probes):
         assert system.counters.passivations == 1
 
 
-async def test_a_kind_may_have_its_own_idle_time(raised, probes):
+async def test_a_kind_may_have_its_own_idle_time(autojump_clock, raised, probes):
     limits = Limits(idle_seconds=10, kinds={"probe": KindLimits(idle_seconds=100)})
     async with raised(limits) as system:
         system.tell(A, 1)
@@ -55,7 +57,7 @@ async def test_a_kind_may_have_its_own_idle_time(raised, probes):
         assert system.live == 1
 
 
-async def test_an_actor_that_is_not_idle_by_its_own_word_stays(raised, probes):
+async def test_an_actor_that_is_not_idle_by_its_own_word_stays(autojump_clock, raised, probes):
     probes.willing = False
     async with raised(Limits(idle_seconds=1, active_limit=1)) as system:
         system.tell(A, 1)
@@ -67,7 +69,7 @@ async def test_an_actor_that_is_not_idle_by_its_own_word_stays(raised, probes):
         assert system.live == 0
 
 
-async def test_beyond_the_active_limit_the_least_recently_used_leaves(raised, probes):
+async def test_beyond_the_active_limit_the_least_recently_used_leaves(autojump_clock, raised, probes):
     names = [Address("probe", number) for number in range(6)]
     async with raised(Limits(active_limit=3)) as system:
         for name in names[:3]:
@@ -81,7 +83,7 @@ async def test_beyond_the_active_limit_the_least_recently_used_leaves(raised, pr
         assert set(probes.alive) == {names[0], names[3], names[4]}
 
 
-async def test_a_crowd_shrinks_to_the_limit_and_the_busy_are_spared(raised, probes):
+async def test_a_crowd_shrinks_to_the_limit_and_the_busy_are_spared(autojump_clock, raised, probes):
     async with raised(Limits(active_limit=10)) as system:
         probes.gate = trio.Event()
         for number in range(40):
@@ -91,10 +93,10 @@ async def test_a_crowd_shrinks_to_the_limit_and_the_busy_are_spared(raised, prob
         probes.gate.set()
         await settle(system)
         assert system.live == 10
-        assert sorted(sum(probes.seen.values(), [])) == list(range(40))
+        assert sorted(chain.from_iterable(probes.seen.values())) == list(range(40))
 
 
-async def test_a_message_during_stopped_finds_a_new_incarnation_afterwards(raised, probes):
+async def test_a_message_during_stopped_finds_a_new_incarnation_afterwards(autojump_clock, raised, probes):
     async def slow(address):
         await trio.sleep(5)
 
@@ -113,7 +115,7 @@ async def test_a_message_during_stopped_finds_a_new_incarnation_afterwards(raise
 @pytest.mark.parametrize("stop_checkpoints", [0, 1, 2])
 @pytest.mark.parametrize("start_checkpoints", [0, 1])
 async def test_no_moment_of_passivation_loses_a_message_or_doubles_the_actor(
-    raised, probes, stop_checkpoints, start_checkpoints
+    autojump_clock, raised, probes, stop_checkpoints, start_checkpoints
 ):
     """Every interleaving at the grain of the scheduler: the message comes n checkpoints after the passivation."""
 
@@ -141,7 +143,19 @@ async def test_no_moment_of_passivation_loses_a_message_or_doubles_the_actor(
         assert system.live == 1
 
 
-async def test_an_error_in_stopped_is_loud_and_loses_nothing(raised, probes):
+async def test_a_message_that_comes_before_the_leaving_begins_keeps_the_actor(autojump_clock, raised, probes):
+    async with raised(Limits(active_limit=1)) as system:
+        system.tell(A, 1)
+        await settle(system)
+        system.tell(B, "would push A out")
+        system.tell(A, 2)
+        await settle(system)
+        assert probes.seen[A] == [1, 2]
+        assert (probes.births[A], probes.ends[A]) == (1, 0)
+        assert system.live == 1
+
+
+async def test_an_error_in_stopped_is_loud_and_loses_nothing(autojump_clock, raised, probes):
     crashes = []
 
     async def bug(address):
@@ -158,7 +172,7 @@ async def test_an_error_in_stopped_is_loud_and_loses_nothing(raised, probes):
         assert len(crashes) == 1
 
 
-async def test_a_note_to_oneself_comes_and_can_be_cancelled(raised, probes):
+async def test_a_note_to_oneself_comes_and_can_be_cancelled(autojump_clock, raised, probes):
     async with raised() as system:
         system.tell(A, 1)
         await settle(system)
@@ -171,7 +185,7 @@ async def test_a_note_to_oneself_comes_and_can_be_cancelled(raised, probes):
         assert probes.seen[A] == [1, "later"]
 
 
-async def test_a_note_to_oneself_dies_with_the_incarnation(raised, probes):
+async def test_a_note_to_oneself_dies_with_the_incarnation(autojump_clock, raised, probes):
     async with raised(Limits(idle_seconds=10)) as system:
         system.tell(A, 1)
         await settle(system)

@@ -11,7 +11,7 @@ from tabletap.actors.runtime.testing import Probes, seeded, settle
 from .conftest import A, B, Bug
 
 
-async def test_stop_drains_the_mailboxes_and_lets_every_actor_stop(raised, probes):
+async def test_stop_drains_the_mailboxes_and_lets_every_actor_stop(autojump_clock, raised, probes):
     async def slow(address, message):
         await trio.sleep(1)
 
@@ -27,7 +27,7 @@ async def test_stop_drains_the_mailboxes_and_lets_every_actor_stop(raised, probe
         assert system.counters.dead_letters == 0
 
 
-async def test_a_stopping_system_refuses_new_work(raised, probes):
+async def test_a_stopping_system_refuses_new_work(autojump_clock, raised, probes):
     probes.gate = trio.Event()
     async with raised() as system:
         ref = system.ref(A)
@@ -46,7 +46,7 @@ async def test_a_stopping_system_refuses_new_work(raised, probes):
         assert probes.seen[A] == [1, 2]
 
 
-async def test_while_draining_actors_may_still_use_each_other_and_storage_stops_last(raised, probes):
+async def test_while_draining_actors_may_still_use_each_other_and_storage_stops_last(autojump_clock, raised, probes):
     order = []
 
     class Storage(Actor):
@@ -61,7 +61,8 @@ async def test_while_draining_actors_may_still_use_each_other_and_storage_stops_
         async def receive(self, batch):
             await trio.sleep(1)
             for _ in batch:
-                order.append(await system.ask(Address("storage", 0), "commit", timeout=5))
+                answer = await system.ask(Address("storage", 0), "commit", timeout=5)
+                order.append(answer)
 
         async def stopped(self):
             order.append(await system.ask(Address("storage", 0), "snapshot", timeout=5))
@@ -74,7 +75,7 @@ async def test_while_draining_actors_may_still_use_each_other_and_storage_stops_
     assert order == ["stored", "stored", "entity", "storage"]
 
 
-async def test_at_the_deadline_what_is_left_is_cut_off_and_everyone_is_told(raised, probes):
+async def test_at_the_deadline_what_is_left_is_cut_off_and_everyone_is_told(autojump_clock, raised, probes):
     letters, outcomes = [], {}
 
     async def hangs(address, message):
@@ -116,7 +117,7 @@ async def test_run_ends_when_stopped_and_when_cancelled(autojump_clock):
         assert system.live == 0
 
 
-async def test_leaving_the_block_stops_gracefully_and_an_error_in_it_comes_out_bare(raised, probes):
+async def test_leaving_the_block_stops_gracefully_and_an_error_in_it_comes_out_bare(autojump_clock, raised, probes):
     async with raised() as system:
         system.tell(A, 1)
     assert probes.seen[A] == [1]
@@ -147,14 +148,14 @@ async def test_a_system_that_does_not_run_takes_nothing():
 request_id: ContextVar[str] = ContextVar("request_id", default="none")
 
 
-async def test_an_actor_does_not_inherit_the_context_of_its_first_sender(raised, probes):
+async def test_an_actor_does_not_inherit_the_context_of_its_first_sender(autojump_clock, raised, probes):
     probes.on_message = lambda address, message: request_id.get()
     async with raised() as system:
         request_id.set("r-1")
         assert await system.ask(A, 1, timeout=1) == "none"
 
 
-async def test_the_tree_tells_what_each_actor_is_up_to(raised, probes):
+async def test_the_tree_tells_what_each_actor_is_up_to(autojump_clock, raised, probes):
     probes.gate = trio.Event()
     async with raised() as system:
         system.tell(A, "in hand")
@@ -174,7 +175,7 @@ async def test_the_tree_tells_what_each_actor_is_up_to(raised, probes):
         assert resting.doing is None
 
 
-async def test_the_tree_names_the_message_in_work_within_a_batch(raised):
+async def test_the_tree_names_the_message_in_work_within_a_batch(autojump_clock, raised):
     class Slow(Actor):
         async def receive(self, batch):
             for message in batch:
@@ -195,7 +196,7 @@ async def test_the_tree_names_the_message_in_work_within_a_batch(raised):
     assert doing == ["int", "str", "float"]
 
 
-async def test_the_tree_shows_a_backoff_and_counts_restarts(raised, probes):
+async def test_the_tree_shows_a_backoff_and_counts_restarts(autojump_clock, raised, probes):
     failures = [Bug()]
 
     def fail_once(address, message):
@@ -213,7 +214,7 @@ async def test_the_tree_shows_a_backoff_and_counts_restarts(raised, probes):
 
 
 def test_a_failure_under_chance_names_its_seed():
-    with pytest.raises(Bug) as failure, seeded(7) as rng:
+    with pytest.raises(Bug) as failure, seeded(7) as rng:  # noqa: PT012 - the chance comes first
         first = rng.random()
         raise Bug
     assert "TABLETAP_SEED=7" in failure.value.__notes__[0]
@@ -221,7 +222,7 @@ def test_a_failure_under_chance_names_its_seed():
         assert again.random() == first
 
 
-async def test_many_leave_in_slices(raised, probes):
+async def test_many_leave_in_slices(autojump_clock, raised, probes):
     leaving = []
 
     async def note(address):

@@ -1,5 +1,6 @@
 """Timers that are data: they survive restarts, hold little, and are never lost."""
 
+import itertools
 from datetime import timedelta
 
 import trio
@@ -59,7 +60,7 @@ async def start(nursery, system, probes, **more):
     return table, at, waker
 
 
-async def test_wakes_stored_before_the_start_come_when_due_and_overdue_ones_at_once(raised, probes):
+async def test_wakes_stored_before_the_start_come_when_due_and_overdue_ones_at_once(autojump_clock, raised, probes):
     async with raised() as system, trio.open_nursery() as nursery:
         table, at, waker = await start(nursery, system, probes)
         table.set(A, 30)
@@ -70,7 +71,7 @@ async def test_wakes_stored_before_the_start_come_when_due_and_overdue_ones_at_o
         nursery.cancel_scope.cancel()
 
 
-async def test_a_wake_is_replaced_and_cancelled(raised, probes):
+async def test_a_wake_is_replaced_and_cancelled(autojump_clock, raised, probes):
     async with raised() as system, trio.open_nursery() as nursery:
         table, at, waker = await start(nursery, system, probes)
         await nursery.start(waker.run)
@@ -87,7 +88,7 @@ async def test_a_wake_is_replaced_and_cancelled(raised, probes):
         nursery.cancel_scope.cancel()
 
 
-async def test_what_lies_beyond_the_horizon_is_not_held_and_comes_all_the_same(raised, probes):
+async def test_what_lies_beyond_the_horizon_is_not_held_and_comes_all_the_same(autojump_clock, raised, probes):
     async with raised() as system, trio.open_nursery() as nursery:
         table, at, waker = await start(nursery, system, probes)
         await nursery.start(waker.run)
@@ -99,7 +100,7 @@ async def test_what_lies_beyond_the_horizon_is_not_held_and_comes_all_the_same(r
         nursery.cancel_scope.cancel()
 
 
-async def test_more_wakes_than_a_page_all_come_in_time_while_few_are_held(raised, probes):
+async def test_more_wakes_than_a_page_all_come_in_time_while_few_are_held(autojump_clock, raised, probes):
     async with raised() as system, trio.open_nursery() as nursery:
         table, at, waker = await start(nursery, system, probes, page=5)
         for number in range(100):
@@ -115,7 +116,7 @@ async def test_more_wakes_than_a_page_all_come_in_time_while_few_are_held(raised
         nursery.cancel_scope.cancel()
 
 
-async def test_scheduling_more_than_a_page_forgets_the_later_ones_until_their_time(raised, probes):
+async def test_scheduling_more_than_a_page_forgets_the_later_ones_until_their_time(autojump_clock, raised, probes):
     async with raised(Limits()) as system, trio.open_nursery() as nursery:
         table, at, waker = await start(nursery, system, probes, page=5)
         await nursery.start(waker.run)
@@ -130,7 +131,9 @@ async def test_scheduling_more_than_a_page_forgets_the_later_ones_until_their_ti
         nursery.cancel_scope.cancel()
 
 
-async def test_a_wake_scheduled_while_a_refill_is_on_its_way_wins_over_what_the_refill_read(raised, probes):
+async def test_a_wake_scheduled_while_a_refill_is_on_its_way_wins_over_what_the_refill_read(
+    autojump_clock, raised, probes
+):
     async with raised() as system, trio.open_nursery() as nursery:
         table, at, waker = await start(nursery, system, probes)
         table.delay = 5
@@ -147,7 +150,7 @@ async def test_a_wake_scheduled_while_a_refill_is_on_its_way_wins_over_what_the_
         nursery.cancel_scope.cancel()
 
 
-async def test_an_outage_of_the_source_delays_wakes_and_loses_none(raised, probes):
+async def test_an_outage_of_the_source_delays_wakes_and_loses_none(autojump_clock, raised, probes):
     async with raised() as system, trio.open_nursery() as nursery:
         table, at, waker = await start(nursery, system, probes, retry_seconds=5)
         table.down = True
@@ -161,7 +164,7 @@ async def test_an_outage_of_the_source_delays_wakes_and_loses_none(raised, probe
         nursery.cancel_scope.cancel()
 
 
-async def test_a_full_mailbox_does_not_keep_a_wake_out(raised, probes):
+async def test_a_full_mailbox_does_not_keep_a_wake_out(autojump_clock, raised, probes):
     async with raised(Limits(mailbox_messages=1)) as system, trio.open_nursery() as nursery:
         table, at, waker = await start(nursery, system, probes)
         probes.gate = trio.Event()
@@ -178,7 +181,7 @@ async def test_a_full_mailbox_does_not_keep_a_wake_out(raised, probes):
         nursery.cancel_scope.cancel()
 
 
-async def test_a_wake_that_became_a_dead_letter_comes_again_after_the_quarantine(raised, probes):
+async def test_a_wake_that_became_a_dead_letter_comes_again_after_the_quarantine(autojump_clock, raised, probes):
     broken = True
 
     async def fails(address):
@@ -200,7 +203,9 @@ async def test_a_wake_that_became_a_dead_letter_comes_again_after_the_quarantine
         nursery.cancel_scope.cancel()
 
 
-async def test_a_wake_whose_time_stays_in_the_source_is_given_again_but_not_in_the_same_window(raised, probes):
+async def test_a_wake_whose_time_stays_in_the_source_is_given_again_but_not_in_the_same_window(
+    autojump_clock, raised, probes
+):
     woken = []
     async with raised() as system, trio.open_nursery() as nursery:
         table, _, waker = await start(nursery, system, probes, horizon_seconds=100)
@@ -214,11 +219,29 @@ async def test_a_wake_whose_time_stays_in_the_source_is_given_again_but_not_in_t
         nursery.cancel_scope.cancel()
 
 
-async def test_the_waker_ends_with_the_system(raised, probes):
-    async with trio.open_nursery() as nursery:
-        async with raised() as system:
-            table, at, waker = await start(nursery, system, probes, horizon_seconds=10)
-            await nursery.start(waker.run)
-            table.set(A, 1)
-            await system.stop(1)
+async def test_the_waker_ends_with_the_system(autojump_clock, raised, probes):
+    async with trio.open_nursery() as nursery, raised() as system:
+        table, _at, waker = await start(nursery, system, probes, horizon_seconds=10)
+        await nursery.start(waker.run)
+        table.set(A, 1)
+        await system.stop(1)
         # leaving the nursery without a cancel is the test
+
+
+async def test_a_wake_that_crashes_its_actor_is_offered_ever_less_often(autojump_clock, raised, probes):
+    deaths = []
+
+    def crash(address, message):
+        raise Bug
+
+    limits = Limits(restarts=100, backoff_seconds=0.01, backoff_most_seconds=0.01)
+    async with raised(limits) as system, trio.open_nursery() as nursery:
+        table, _, waker = await start(nursery, system, probes, retry_seconds=1, horizon_seconds=1000)
+        probes.on_message = crash
+        system.dead_letters.watch(lambda *_: deaths.append(trio.current_time()))
+        table.set(A, 0)
+        await nursery.start(waker.run)
+        await trio.sleep(60)
+        waits = [round(later - sooner) for sooner, later in itertools.pairwise(deaths)]
+        assert waits == [1, 2, 4, 8, 16]
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,44 @@
+"""Removes what has outlived its purpose. Nothing here may change an answer: expired is expired, removed or not."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+import trio
+
+from tabletap.store.pool import Database, DatabaseDown, Retry
+
+log = structlog.get_logger(__name__)
+
+EVERY_S: Final = 60.0
+
+PAGE: Final = 5_000
+"""Rows removed at once: a long delete would hold back vacuum and stand in the way of a shutdown."""
+
+
+async def forget_expired_answers(database: Database, now: datetime) -> int:
+    """Delete idempotency records that have expired at ``now``; how many. To be called every few minutes."""
+    removed = 0
+    while True:
+        status = await database.transact(
+            lambda connection: connection.execute(
+                """DELETE FROM idempotency WHERE ctid = ANY (ARRAY(
+                       SELECT ctid FROM idempotency WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))""",
+                now,
+                PAGE,
+            )
+        )
+        count = int(status.removeprefix("DELETE "))
+        removed += count
+        if count < PAGE:
+            return removed
+
+
+async def keep_sweeping(database: Database) -> None:
+    """Until cancelled. Several nodes may sweep at once."""
+    while True:
+        await trio.sleep(EVERY_S)
+        try:
+            await forget_expired_answers(database, datetime.now(UTC))
+        except (DatabaseDown, Retry) as trouble:
+            log.info("sweep_waits", trouble=str(trouble))

@@ -1,0 +1,488 @@
+"""Nobody gets past a door who has no business there (spec A1, A2): operation by operation, door by door.
+
+``CASES`` and ``DOOR_CASES`` say by hand who may. They are compared with the tables of the code both ways, so a new
+operation or door fails here until it has a case. Refused means: the right status and code, and nothing changed.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import httpx
+import jwt
+import pytest
+
+from tabletap.http.auth import ALGORITHM, ISSUER
+from tabletap.http.operations import OPERATIONS
+from tabletap.http.operations.base import Key
+from tabletap.http.sockets.doors import DOORS
+
+from .server import MENU, PREPAY, ROLES, SETTINGS, Cafe, Server, new_key, problem_of
+
+STAFF = frozenset({"staff", "counter", "manager", "owner", "admin"})
+CREW = STAFF | {"kitchen"}
+MANAGEMENT = frozenset({"manager", "owner", "admin"})
+ADMIN = frozenset({"admin"})
+
+Fields = dict[str, Any]
+
+
+class Premises:
+    """Something of everything at cafe A: what the operations are about, and its rightful owners."""
+
+    def __init__(self, server: Server, cafe: Cafe) -> None:
+        self.server = server
+        self.cafe = cafe
+        self.ann = server.token("customer", cafe.id, user=f"ann-{new_key()}")
+        self.bob = server.token("customer", cafe.id)
+        self.order = server.place(cafe, self.ann, channel="table", table="1")
+        self.other_order = server.place(cafe)
+        self.payment = server.initiate(cafe, self.order, amount=100)
+        opened = server.perform(
+            "drawers.open",
+            {"cafe": cafe.slug, "name": "Till", "floatAmount": 100},
+            cafe.tokens["counter"],
+            key=new_key(),
+        )
+        assert opened.status_code == 201, opened.text
+        self.drawer = opened.json()
+
+    def of_cafe(self, **more: Any) -> Fields:
+        return {"cafe": self.cafe.slug, **more}
+
+    def of_order(self, **more: Any) -> Fields:
+        return {"orderId": self.order["id"], **more}
+
+    def of_payment(self, **more: Any) -> Fields:
+        return {"paymentId": self.payment["paymentId"], **more}
+
+    def of_drawer(self, **more: Any) -> Fields:
+        return self.of_cafe(drawerId=self.drawer["drawerId"], **more)
+
+
+class Case(NamedTuple):
+    """``roles``: of the cafe's own people; ``public``: no token is needed; ``own``: also for the order's customer."""
+
+    roles: frozenset[str]
+    fields: Callable[[Premises], Fields]
+    public: bool = False
+    own: bool = False
+
+
+CASES: Mapping[str, Case] = {
+    "cafes.open": Case(ADMIN, lambda p: {"slug": f"new-{new_key()}", "settings": SETTINGS, "menu": MENU}),
+    "cafes.settings": Case(CREW, lambda p: p.of_cafe()),
+    "cafes.configure": Case(MANAGEMENT, lambda p: p.of_cafe(**{**SETTINGS, "prepay": PREPAY, "approval": True})),
+    "menu.get": Case(CREW, lambda p: p.of_cafe(), public=True),
+    "menu.publish": Case(MANAGEMENT, lambda p: p.of_cafe(**{**MENU, "items": MENU["items"][:2]})),
+    "menu.set_availability": Case(CREW, lambda p: p.of_cafe(sku="toast", available=True, remaining=9_000)),
+    "tables.list": Case(CREW, lambda p: p.of_cafe()),
+    "tables.png": Case(CREW, lambda p: p.of_cafe(table="1"), public=True),
+    "tables.svg": Case(CREW, lambda p: p.of_cafe(table="1"), public=True),
+    "orders.place": Case(
+        CREW, lambda p: p.of_cafe(channel="online", items=[{"sku": "toast", "quantity": 1}]), public=True
+    ),
+    "orders.list": Case(CREW, lambda p: p.of_cafe()),
+    "orders.get": Case(CREW, lambda p: p.of_order(), own=True),
+    "orders.accept": Case(STAFF, lambda p: p.of_order()),
+    "orders.change": Case(STAFF, lambda p: p.of_order(note="no nuts"), own=True),
+    "orders.move": Case(STAFF, lambda p: p.of_order(table="2")),
+    "orders.merge": Case(STAFF, lambda p: p.of_order(into=p.other_order["id"])),
+    "orders.start": Case(CREW, lambda p: p.of_order()),
+    "orders.ready": Case(CREW, lambda p: p.of_order()),
+    "orders.complete": Case(CREW, lambda p: p.of_order()),
+    "orders.cancel": Case(STAFF, lambda p: p.of_order(), own=True),
+    "items.start": Case(CREW, lambda p: p.of_order(line=1)),
+    "items.bump": Case(CREW, lambda p: p.of_order(line=1)),
+    "items.recall": Case(CREW, lambda p: p.of_order(line=1)),
+    "items.hold": Case(CREW, lambda p: p.of_order(line=1)),
+    "items.fire": Case(CREW, lambda p: p.of_order(line=1)),
+    "items.void": Case(STAFF, lambda p: p.of_order(line=1)),
+    "kitchen.get": Case(CREW, lambda p: p.of_cafe()),
+    "payments.initiate": Case(STAFF, lambda p: p.of_order(paymentMethod="cash", amount=1), own=True),
+    "payments.status": Case(STAFF, lambda p: p.of_payment(), own=True),
+    "payments.verify": Case(STAFF, lambda p: p.of_payment(tendered=5_000)),
+    "payments.refund": Case(STAFF, lambda p: p.of_payment()),
+    "payments.cancel": Case(STAFF, lambda p: p.of_payment(), own=True),
+    "drawers.open": Case(STAFF, lambda p: p.of_cafe(name="Second till", floatAmount=0)),
+    "drawers.get": Case(STAFF, lambda p: p.of_drawer()),
+    "drawers.pay": Case(STAFF, lambda p: p.of_drawer(amount=50, reason="change fetched")),
+    "drawers.count": Case(STAFF, lambda p: p.of_drawer(counted=100)),
+}
+
+
+class DoorCase(NamedTuple):
+    roles: frozenset[str]
+    tracking: bool = False
+
+
+DOOR_CASES: Mapping[str, DoorCase] = {
+    "orders": DoorCase(CREW),
+    "kitchen": DoorCase(frozenset({"kitchen", "staff"}) | MANAGEMENT),
+    "counter": DoorCase(STAFF),
+    "customers": DoorCase(frozenset({"customer"}), tracking=True),
+}
+
+REFUSALS_OF_A_PERSON = {"AUTH_REQUIRED", "INVALID_TOKEN", "TOKEN_EXPIRED", "FORBIDDEN"}
+
+
+@pytest.fixture(scope="module")
+def premises(server: Server) -> Premises:
+    """For what is refused, and so changes nothing."""
+    return Premises(server, server.a)
+
+
+@pytest.fixture(scope="module")
+def foreign_order(server: Server) -> Any:
+    return server.place(server.b)
+
+
+def test_every_operation_and_every_door_has_a_case() -> None:
+    assert CASES.keys() == OPERATIONS.keys()
+    assert DOOR_CASES.keys() == DOORS.keys()
+
+
+def key_for(name: str) -> str | None:
+    return new_key() if OPERATIONS[name].key is Key.REQUIRED else None
+
+
+# -- tokens that are none
+
+
+def forged(server: Server, **changed: Any) -> Iterator[tuple[str, str, str]]:
+    """Tokens that look like those of cafe A's owner: what is wrong with them, the token, the code."""
+    now = datetime.now(UTC)
+    claims = {
+        "iss": ISSUER,
+        "sub": "owner",
+        "role": "owner",
+        "cafes": [server.a.id],
+        "iat": now,
+        "exp": now + timedelta(hours=1),
+    }
+    ours = server.auth._people_key
+
+    def signed(key: bytes | None = ours, algorithm: str = ALGORITHM, without: str = "", **changed: Any) -> str:
+        told = {name: value for name, value in {**claims, **changed}.items() if name != without}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # our key is short for the algorithm that is not ours
+            return jwt.encode(told, key, algorithm=algorithm)
+
+    invalid = "INVALID_TOKEN"
+    yield "rubbish", "rubbish", invalid
+    yield "rubbish with dots", "e30.e30.e30", invalid
+    yield "a giant", "x" * 8_000, invalid
+    yield "not ASCII", "\u00e4\u00f6\u00fc", invalid
+    yield "expired", signed(exp=now - timedelta(minutes=5)), "TOKEN_EXPIRED"
+    yield "not signed", signed(None, "none"), invalid
+    yield "signed with another key", signed(b"k" * 64), invalid
+    yield "signed with another algorithm", signed(algorithm="HS512"), invalid
+    yield "of another issuer", signed(iss="somebody else"), invalid
+    yield "without expiry", signed(without="exp"), invalid
+    yield "without issuer", signed(without="iss"), invalid
+    yield "without a user", signed(without="sub"), invalid
+    yield "of the house itself", signed(role="system"), invalid
+    yield "of an unknown role", signed(role="emperor"), invalid
+    yield "of all cafes without being the admin", signed(cafes=["*"]), invalid
+    yield "of cafes that are none", signed(cafes="everything"), invalid
+    yield "of a cafe that is no id", signed(cafes=[1]), invalid
+    head, body, mac = signed().split(".")
+    yield "changed after signing", f"{head}.{body[:-2]}AA.{mac}", invalid
+    yield "a tracking token of nothing", "trk_", invalid
+    yield "a tracking token with another MAC", server.place(server.a)["trackingToken"][:-4] + "AAAA", invalid
+
+
+def header(token: str) -> dict[str, str | bytes]:
+    return {"authorization": b"Bearer " + token.encode()}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_without_a_token_only_what_is_public_can_be_done(name: str, server: Server, premises: Premises) -> None:
+    case = CASES[name]
+    if case.public:
+        answer = server.perform(name, case.fields(premises), key=key_for(name))
+        assert answer.status_code == OPERATIONS[name].status, answer.text
+        return
+    before = server.footprint(server.a, server.b)
+    answer = server.perform(name, case.fields(premises), key=key_for(name))
+    problem_of(answer, 401, "AUTH_REQUIRED")
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert server.footprint(server.a, server.b) == before
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_forged_token_does_nothing_even_where_none_is_needed(name: str, server: Server, premises: Premises) -> None:
+    tokens = list(forged(server))
+    before = server.footprint(server.a, server.b)
+    for what, token, code in tokens:
+        operation, fields = OPERATIONS[name], CASES[name].fields(premises)
+        body = None if operation.method == "GET" else fields
+        path = operation.path.format(**fields)
+        headers = {**header(token), "idempotency-key": new_key()}
+        answer = server.http.request(operation.method, path, json=body, headers=headers)
+        assert (what, problem_of(answer, 401, code)["code"]) == (what, code)
+    problem_of(server.call("GET", f"/api/{server.a.slug}/menu", headers={"authorization": "Basic b3duZXI6"}), 401, code)
+    assert server.footprint(server.a, server.b) == before
+
+
+# -- people who have no business there
+
+
+def strangers(server: Server, premises: Premises, foreign_order: Any, case: Case) -> Iterator[tuple[str, str]]:
+    """Everybody who may not: those of another cafe, the wrong roles, other customers."""
+    yield from ((f"{role} of another cafe", server.b.tokens[role]) for role in ROLES)
+    if case.public:
+        return
+    yield from ((f"{role} of the cafe", server.a.tokens[role]) for role in ROLES if role not in case.roles)
+    yield "another customer of the cafe", premises.bob
+    yield "the tracking token of another order", premises.other_order["trackingToken"]
+    yield "the tracking token of another cafe's order", foreign_order["trackingToken"]
+    if not case.own:
+        yield "the order's customer", premises.ann
+        yield "the order's tracking token", premises.order["trackingToken"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_people_of_other_cafes_and_roles_and_orders_are_refused(
+    name: str, server: Server, premises: Premises, foreign_order: Any
+) -> None:
+    case = CASES[name]
+    before = server.footprint(server.a, server.b)
+    for who, token in strangers(server, premises, foreign_order, case):
+        if name == "cafes.open" and who == "admin of another cafe":
+            continue  # opening a cafe is of no cafe: see below
+        answer = server.perform(name, case.fields(premises), token, key=key_for(name))
+        assert (who, problem_of(answer, 403, "FORBIDDEN")["code"]) == (who, "FORBIDDEN")
+    assert server.footprint(server.a, server.b) == before
+
+
+def admitted(answer: httpx.Response) -> None:
+    """Past the door: carried out, or refused by a rule of the trade."""
+    assert answer.status_code < 500, answer.text
+    if answer.status_code >= 400:
+        assert answer.json()["code"] not in REFUSALS_OF_A_PERSON | {"NOT_FOUND", "VALIDATION_ERROR"}, answer.text
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_whoever_may_is_let_through(name: str, server: Server) -> None:
+    case = CASES[name]
+    premises = Premises(server, server.open_cafe(prepay=PREPAY))
+    tokens = [premises.cafe.tokens[role] for role in ROLES if role in case.roles or case.public] + [server.admin]
+    if case.own:
+        tokens += [premises.ann, premises.order["trackingToken"]]
+    for token in tokens:
+        admitted(server.perform(name, case.fields(premises), token, key=key_for(name)))
+
+
+def test_only_the_crew_rings_up_counter_orders(server: Server, premises: Premises) -> None:
+    body = {"channel": "counter", "items": [{"sku": "toast", "quantity": 1}]}
+    path = f"/api/{server.a.slug}/orders"
+    before = server.footprint(server.a)
+    problem_of(server.call("POST", path, None, body), 401, "AUTH_REQUIRED")
+    for token in (server.a.tokens["customer"], premises.order["trackingToken"]):
+        problem_of(server.call("POST", path, token, body), 403, "FORBIDDEN")
+    assert server.footprint(server.a) == before
+    assert server.call("POST", path, server.a.tokens["kitchen"], body).status_code == 201
+
+
+def test_the_tracking_token_is_told_to_the_orders_owner_only(server: Server, premises: Premises) -> None:
+    path = f"/api/orders/{premises.order['id']}"
+    for token in (premises.ann, premises.order["trackingToken"]):
+        assert server.call("GET", path, token).json()["trackingToken"] == premises.order["trackingToken"]
+    for role in CREW:
+        assert "trackingToken" not in server.call("GET", path, server.a.tokens[role]).json()
+    listed = server.call("GET", f"/api/{server.a.slug}/orders", server.a.tokens["owner"]).text
+    assert "trk_" not in listed
+
+
+# -- ids that name something else
+
+
+def test_an_id_of_another_kind_names_nothing(server: Server, premises: Premises) -> None:
+    counter, order, payment = server.a.tokens["counter"], premises.order["id"], premises.payment["paymentId"]
+    drawer = premises.drawer["drawerId"]
+    assert server.call("GET", f"/api/orders/{order}", counter).status_code == 200
+    assert server.call("GET", f"/api/payments/{payment}/status", counter).status_code == 200
+    before = server.footprint(server.a)
+    for path in (
+        f"/api/orders/{payment}",
+        f"/api/orders/{drawer}",
+        f"/api/payments/{order}/status",
+        f"/api/payments/{drawer}/status",
+        f"/api/{server.a.slug}/drawers/{order}",
+        f"/api/{server.a.slug}/drawers/{payment}",
+        f"/api/{server.a.slug}/drawers/{server.a.id}",
+    ):
+        problem_of(server.call("GET", path, counter), 404, "NOT_FOUND")
+    for path, body in (
+        (f"/api/orders/{payment}/cancel", {}),
+        (f"/api/payments/{order}/verify", {"tendered": 100}),
+        (f"/api/{server.a.slug}/drawers/{order}/pay", {"amount": 1, "reason": "x"}),
+        (f"/api/{server.a.slug}/drawers/{payment}/count", {"counted": 1}),
+    ):
+        problem_of(server.call("POST", path, counter, body, key=new_key()), 404, "NOT_FOUND")
+    assert server.footprint(server.a) == before
+
+
+def test_what_belongs_to_another_cafe_cannot_be_named_from_ones_own(server: Server, premises: Premises) -> None:
+    theirs, cafe = Premises(server, server.b), server.a
+    counter = cafe.tokens["counter"]
+    before, drawer = server.footprint(server.a, server.b), theirs.drawer["drawerId"]
+    for method, path, body in (
+        ("GET", f"/api/{cafe.slug}/drawers/{drawer}", None),
+        ("POST", f"/api/{cafe.slug}/drawers/{drawer}/pay", {"amount": 1, "reason": "x"}),
+        ("POST", f"/api/{cafe.slug}/drawers/{drawer}/count", {"counted": 1}),
+    ):
+        problem_of(server.call(method, path, counter, body, key=new_key()), 404, "NOT_FOUND")
+    into = {"into": theirs.order["id"]}
+    problem_of(server.call("POST", f"/api/orders/{premises.order['id']}/merge", counter, into), 400, "VALIDATION_ERROR")
+    paid_into = {"tendered": 1_000, "drawerId": drawer}
+    verify = f"/api/payments/{premises.payment['paymentId']}/verify"
+    problem_of(server.call("POST", verify, counter, paid_into, key=new_key()), 400, "VALIDATION_ERROR")
+    listed = server.call("GET", f"/api/{cafe.slug}/orders?before={theirs.order['id']}", counter).json()
+    assert listed["orders"] == []
+    assert server.footprint(server.a, server.b) == before
+    drawer_now = server.call("GET", f"/api/{server.b.slug}/drawers/{drawer}", server.b.tokens["counter"]).json()
+    assert drawer_now == theirs.drawer
+
+
+# -- the same over sockets
+
+
+def door_of(role: str) -> str:
+    return "customers" if role == "customer" else "orders"
+
+
+def said(fields: Fields) -> Fields:
+    """A socket is of one cafe: there the cafe is not said."""
+    return {name: value for name, value in fields.items() if name != "cafe"}
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_a_socket_command_is_refused_to_whoever_may_not(
+    name: str, server: Server, premises: Premises, foreign_order: Any
+) -> None:
+    case = CASES[name]
+    refused = [(door_of(role), server.a, server.a.tokens[role]) for role in ROLES if role not in case.roles]
+    refused += [("customers", None, premises.other_order["trackingToken"])]
+    if not case.own:
+        refused += [("customers", server.a, premises.ann), ("customers", None, premises.order["trackingToken"])]
+    if OPERATIONS[name].about is not None:
+        refused += [(door_of(role), server.b, server.b.tokens[role]) for role in ROLES]
+        refused += [("orders", server.b, server.admin), ("customers", None, foreign_order["trackingToken"])]
+    before = server.footprint(server.a, server.b)
+    for door, cafe, token in () if case.public else refused:
+        async with server.socket(door, cafe, token) as socket:
+            answer = await socket.perform(name, said(case.fields(premises)), key=key_for(name))
+            assert answer["type"] == "error", answer
+            assert answer["code"] == "FORBIDDEN"
+            assert await socket.silence() == []
+    assert server.footprint(server.a, server.b) == before
+
+
+@pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if operation.of_cafe])
+async def test_a_socket_of_one_cafe_does_nothing_at_another_that_its_message_names(
+    name: str, server: Server, premises: Premises
+) -> None:
+    before = server.footprint(server.a)
+    async with AsyncExitStack() as stack:
+        for token in (server.b.tokens["owner"], server.admin):
+            socket = await stack.enter_async_context(server.socket("orders", server.b, token))
+            answer = await socket.perform(name, CASES[name].fields(premises), key=key_for(name))
+            assert server.a.id not in str(answer)
+            assert premises.order["id"] not in str(answer)
+            assert server.a.slug not in str(answer.get("data"))
+    assert server.footprint(server.a) == before
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_a_socket_command_is_carried_out_for_whoever_may(name: str, server: Server) -> None:
+    case = CASES[name]
+    premises = Premises(server, server.open_cafe(prepay=PREPAY))
+    cafe = premises.cafe
+    allowed = [(door_of(role), cafe, cafe.tokens[role]) for role in ROLES if role in case.roles or case.public]
+    if case.own:
+        allowed += [("customers", cafe, premises.ann), ("customers", None, premises.order["trackingToken"])]
+    for door, where, token in allowed:
+        async with server.socket(door, where, token) as socket:
+            answer = await socket.perform(name, said(case.fields(premises)), key=key_for(name))
+            if answer["type"] == "error":
+                assert answer["code"] not in REFUSALS_OF_A_PERSON | {"NOT_FOUND", "VALIDATION_ERROR", "INTERNAL_ERROR"}
+
+
+# -- doors
+
+
+@pytest.mark.parametrize("door", DOOR_CASES)
+def test_a_door_stays_closed_to_whoever_has_no_business_there(door: str, server: Server, premises: Premises) -> None:
+    case, theirs = DOOR_CASES[door], server.place(server.b)["trackingToken"]
+    answer = server.knock(door, server.a, None)
+    problem_of(answer, 401, "AUTH_REQUIRED")
+    for what, token, code in forged(server):
+        answer = server.knock(door, server.a, None, headers=header(token))
+        assert (what, problem_of(answer, 401, code)["code"]) == (what, code)
+    problem_of(server.knock(door, server.a, None, headers={"authorization": "Basic b3duZXI6"}), 401, "AUTH_REQUIRED")
+    refused = [server.b.tokens[role] for role in ROLES]
+    refused += [server.a.tokens[role] for role in ROLES if role not in case.roles]
+    refused += [theirs]
+    if not case.tracking:
+        refused += [premises.order["trackingToken"]]
+    for token in refused:
+        problem_of(server.knock(door, server.a, token), 403, "FORBIDDEN")
+
+
+@pytest.mark.parametrize("door", DOOR_CASES)
+async def test_a_door_opens_to_whoever_works_there(door: str, server: Server, premises: Premises) -> None:
+    case = DOOR_CASES[door]
+    tokens = [(server.a, server.a.tokens[role]) for role in case.roles]
+    if case.tracking:
+        tokens += [(None, premises.order["trackingToken"]), (server.a, premises.order["trackingToken"])]
+    for cafe, token in tokens:
+        async with server.socket(door, cafe, token) as socket:
+            assert socket.welcome["type"] == "welcome"
+            assert socket.welcome["cafeId"] == server.a.id
+        browser = ("tabletap.v1", f"bearer.{token}")
+        async with server.socket(door, cafe, None, subprotocols=browser) as socket:
+            assert socket.connection.subprotocol == "tabletap.v1"
+
+
+def test_a_door_wants_to_know_a_cafe_that_exists(server: Server) -> None:
+    staff = server.a.tokens["staff"]
+    problem_of(server.knock("orders", None, staff), 400, "VALIDATION_ERROR")
+    problem_of(server.knock("orders", None, staff, cafe_="nowhere"), 404, "NOT_FOUND")
+    problem_of(server.knock("backdoor", server.a, staff), 404, "NOT_FOUND")
+    for after in ("-1", "x", "1.5", "9" * 30, "\u0661"):
+        problem_of(server.knock("orders", server.a, staff, after=after), 400, "VALIDATION_ERROR")
+
+
+def test_a_page_of_another_origin_opens_no_socket(server: Server) -> None:
+    staff = server.a.tokens["staff"]
+    for origin in ("https://evil.example", "null", "http://127.0.0.1:1", "http://127.0.0.1.evil.example"):
+        problem_of(server.knock("orders", server.a, staff, headers={"origin": origin}), 403, "FORBIDDEN")
+    assert server.knock("orders", server.a, staff, headers={"origin": server.url}).status_code == 101
+
+
+async def test_a_socket_closes_when_its_token_expires_unless_a_fresh_one_of_the_same_person_came(
+    server: Server,
+) -> None:
+    def owner(lifetime_s: int, user: str = "olga", cafe: Cafe = server.a, role: str = "owner") -> str:
+        return server.token(role, cafe.id, user=user, lifetime_s=lifetime_s)
+
+    async with (
+        server.socket("orders", server.a, owner(3)) as forgetful,
+        server.socket("orders", server.a, owner(3)) as careful,
+    ):
+        for somebody_else in (
+            owner(60, user="oscar"),
+            owner(60, role="manager"),
+            owner(60, cafe=server.b),
+            server.place(server.a)["trackingToken"],
+        ):
+            assert (await careful.say("auth", token=somebody_else))["code"] == "FORBIDDEN"
+        assert (await careful.say("auth", token="rubbish"))["code"] == "INVALID_TOKEN"
+        assert (await careful.say("auth"))["code"] == "INVALID_TOKEN"
+        assert (await careful.say("auth", token=owner(60)))["type"] == "reply"
+        assert await forgetful.close_code() == 4001
+        assert (await careful.say("ping"))["data"] == {"pong": True}
