@@ -124,7 +124,7 @@ async def _open_demo(server: Server) -> CafeId:
     )
     opened = await server.desk.ask(Ref(Kind.CAFE, cafe_id, cafe_id), command, SYSTEM)
     if isinstance(opened, Refusal):
-        raise RuntimeError(f"config/demo cannot be opened: {opened.message}")
+        raise RuntimeError(f"config/demo cannot be opened: {opened.message}")  # noqa: TRY004  the rules refused it
     await server.directory.refresh()
     return cafe_id
 

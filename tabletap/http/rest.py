@@ -136,10 +136,11 @@ def _serve(dispatcher: Dispatcher, auth: Authenticator, operation: Operation) ->
     async def view(**params: str) -> Response:
         if request.method == "OPTIONS":
             return Response(status=204)
+        # First, whoever asks: an answer to a request that was not read to its end would have to end the connection.
+        body = await request.get_data(cache=False)
         principal = _principal(auth)
         if isinstance(principal, Refusal):
             return refuse(principal)
-        body = await request.get_data(cache=False) if operation.body is not None else b""
         performed = await dispatcher.perform(
             Request(
                 operation=operation,
@@ -178,6 +179,8 @@ async def _http_error(error: HTTPException) -> Response:
     code = _HTTP_CODES.get(error.code or 500, Code.INTERNAL_ERROR)
     response = refuse(Refusal(code, error.description or error.name))
     response.status_code = error.code or 500
+    if has_request_context() and request.method not in {"GET", "HEAD", "OPTIONS"}:
+        response.headers["connection"] = "close"  # its body may not have been read, and will not be
     if error.code == 405 and (allowed := getattr(error, "valid_methods", None)):
         response.headers["allow"] = ", ".join(sorted(allowed))
     return response

@@ -63,7 +63,7 @@ async def test_a_question_asked_before_the_commit_hears_the_state_of_after_it(co
     assert heard[0].status is OrderStatus.PREPARING
 
 
-async def test_a_crash_before_the_commit_leaves_nothing(autojump_clock):
+async def test_a_crash_before_the_commit_leaves_nothing():
     corner = Corner()
     async with corner.open(), trio.open_nursery() as nursery:
         before = await corner.log()
@@ -77,7 +77,7 @@ async def test_a_crash_before_the_commit_leaves_nothing(autojump_clock):
         assert (await corner.do(corner.cafe_ref, corner.placing())).number == 1
 
 
-async def test_a_crash_after_the_commit_leaves_everything(autojump_clock):
+async def test_a_crash_after_the_commit_leaves_everything():
     corner = Corner()
     async with corner.open():
         order = await corner.place()
@@ -310,7 +310,7 @@ async def test_a_newborn_is_taken_from_the_cradle_without_a_read(corner):
     assert (await corner.order(order)).status is OrderStatus.PAID
 
 
-async def test_a_forgotten_newborn_comes_from_the_journal_and_is_the_same(autojump_clock):
+async def test_a_forgotten_newborn_comes_from_the_journal_and_is_the_same():
     async with Corner(cradle=0).open() as corner:
         order = await corner.place()
         assert (await corner.do(order, MoveOrder("start"))).status is OrderStatus.PREPARING
@@ -378,7 +378,7 @@ async def test_a_keyed_command_is_carried_out_once_even_where_an_outage_hid_its_
     assert (await recorded(corner, key())).ok, "asked again, the client gets its answer"
 
 
-async def test_passivated_entities_come_back_equal(autojump_clock):
+async def test_passivated_entities_come_back_equal():
     async with Corner(idle_seconds=30).open() as corner:
         order = await corner.place(table="2", channel=Channel.TABLE)
         payment = await corner.pay(order, amount=500)

@@ -57,8 +57,7 @@ class Kitchen:
 
     def wait(self, order: Ref) -> float:
         """Seconds until the order should be ready."""
-        place = self.follow().place(OrderId(order.id), self.world.now)
-        assert place is not None
+        place = self.follow().places(self.world.now)[OrderId(order.id)]
         return round((place.ready_at - self.world.now.replace(microsecond=0)).total_seconds())
 
     def finish(self, order: Ref, after_s: float) -> None:
@@ -157,6 +156,18 @@ def test_a_new_board_answers_as_the_old_one() -> None:
     assert board.places(k.world.now) == fresh.places(k.world.now)
     assert (board.active, board.load()) == (fresh.active, fresh.load())
     assert fresh.moved
+
+
+def test_one_order_s_place_is_at_most_a_moment_old() -> None:
+    k = Kitchen()
+    first, second = k.world.place(), k.world.place()
+    place = k.follow().place(OrderId(second.id), k.world.now)
+    assert place == k.board.places(k.world.now)[OrderId(second.id)]
+    k.world.do(first, MoveOrder("cancel"))
+    k.world.now += kitchen.FRESH_FOR
+    place = k.follow().place(OrderId(second.id), k.world.now)
+    assert place is not None
+    assert place.position == 1
 
 
 # -- estimates

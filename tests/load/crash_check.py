@@ -18,7 +18,7 @@ GAPS = {
         SELECT cafe_id, min("offset"), max("offset"), count(*) FROM events GROUP BY cafe_id
         HAVING min("offset") <> 1 OR max("offset") <> count(*)""",
     "versions of an entity": """
-        SELECT author_id, min(version), max(version), count(*) FROM events GROUP BY author_id
+        SELECT entity_id, min(version), max(version), count(*) FROM events GROUP BY entity_id
         HAVING min(version) <> 1 OR max(version) <> count(*)""",
     "numbers of a day, in the log": """
         SELECT cafe_id, data->>'business_day', max((data->>'number')::int), count(*)

@@ -50,6 +50,17 @@ class CrashServer:
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Of the server."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def postgres_pid(self) -> int:
+        """Of its postmaster, as Postgres says."""
+        return int((self.state / "pg" / "postmaster.pid").read_text().split("\n", 1)[0])
+
     async def start(self) -> None:
         """Start it and wait until it is ready. Raises DidNotStart."""
         self.launch()
@@ -98,7 +109,7 @@ class CrashServer:
     def kill_postgres(self) -> bool:
         """SIGKILL to the postmaster; its children notice and end. False: there was none."""
         try:
-            pid = int((self.state / "pg" / "postmaster.pid").read_text().split("\n", 1)[0])
+            pid = self.postgres_pid
             if Path(f"/proc/{pid}/cwd").readlink() != (self.state / "pg").resolve():
                 return False  # a stale file, and somebody else's process by now
             os.kill(pid, signal.SIGKILL)
