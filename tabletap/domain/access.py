@@ -117,6 +117,8 @@ def parse_room(name: str) -> Room | None:
     """Take a room's name apart; None if there is no such kind of room."""
     kind, _, rest = name.partition(":")
     ident, _, part = rest.partition(":")
+    if name.endswith(":"):  # the same room in another spelling, in which nothing is ever said
+        return None
     room = Room(kind, ident, part)
     match kind:
         case "cafe":

@@ -180,9 +180,18 @@ class Hub:
             try:
                 frame = entry.frame(room)
                 if frame is not None:
-                    self.rooms.broadcast(room, frame)
+                    self._say(feed.cafe_id, room, frame)
             except Exception:
                 log.exception("broadcast_failed", room=room, event_id=recorded.event_id)
+
+    def _say(self, cafe_id: CafeId, room: str, frame: bytes) -> None:
+        """Only a user's room has members at several cafes: each hears there what is said at the cafe of their door."""
+        if not room.startswith("user:"):
+            self.rooms.broadcast(room, frame)
+            return
+        for member in self.rooms.members(room):
+            if self._sessions.get(member, cafe_id) == cafe_id:  # type: ignore[call-overload]  a member is a session
+                member.send(frame)
 
     def _cut(self, feed: _Feed, offset: int) -> None:
         """Events are missing here: nobody may go on as if nothing had happened. They resume from the log."""

@@ -21,9 +21,10 @@ def on_virtual_time(main: Any, *, clock: trio.abc.Clock | None = None, instrumen
     trio.run(main, clock=clock or trio.testing.MockClock(autojump_threshold=0), instruments=instruments)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if HERE in item.path.parents:
+        if HERE in item.path.parents and item.get_closest_marker("trio"):
             item.add_marker(pytest.mark.trio(run=on_virtual_time), append=False)
 
 

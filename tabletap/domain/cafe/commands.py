@@ -1,0 +1,57 @@
+"""What may be asked of a cafe."""
+
+from datetime import datetime
+
+from tabletap.domain import events as e
+from tabletap.domain.base import Command, Wake
+from tabletap.domain.menu import Menu, Wish
+from tabletap.domain.settings import CafeSettings
+from tabletap.domain.vocabulary import Channel
+
+
+class OpenCafe(Command, frozen=True):
+    """The first thing that can be asked of a cafe."""
+
+    slug: str
+    settings: CafeSettings
+    menu: Menu
+
+
+class Configure(Command, frozen=True):
+    settings: CafeSettings
+
+
+class PublishMenu(Command, frozen=True):
+    menu: Menu
+
+
+class SetAvailability(Command, frozen=True):
+    """86 an item (``available`` false, perhaps ``until`` a time), count it down (``remaining``), or bring it back."""
+
+    sku: str
+    available: bool
+    until: datetime | None = None
+    remaining: int | None = None
+
+
+class PlaceOrder(Command, frozen=True):
+    channel: Channel
+    wishes: tuple[Wish, ...]
+    table: str | None = None
+    note: str | None = None
+    customer: e.Customer | None = None
+    scheduled_for: datetime | None = None
+
+
+class OpenDrawer(Command, frozen=True):
+    name: str
+    float_amount: int
+
+
+class MoveQueue(Command, frozen=True):
+    """From the kitchen's board: the queue has moved."""
+
+    news: e.QueueMoved
+
+
+CafeCommand = Configure | PublishMenu | SetAvailability | PlaceOrder | OpenDrawer | MoveQueue | Wake
