@@ -7,6 +7,7 @@ has been checked.
 
 import hashlib
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -17,7 +18,7 @@ import trio
 from tabletap.actors.ports import CafeEntry, Idempotency
 from tabletap.domain.access import ANYBODY, Principal, Subject, may_act, owns
 from tabletap.domain.base import PaymentId
-from tabletap.domain.errors import Code, FieldError, Refusal
+from tabletap.domain.errors import Code, FieldError, Refusal, invalid
 
 from .limits import RateLimiter
 from .operations import OPERATIONS
@@ -27,6 +28,7 @@ from .problems import STATUS
 SUBJECTS_AT_MOST = 100_000
 """How many orders' and payments' owners are remembered; they never change."""
 
+_NUL = rb"\u0000"
 _NOT_FOUND = Refusal(Code.NOT_FOUND, "there is nothing of that name here")
 
 
@@ -183,7 +185,8 @@ class Dispatcher:
         if decoder is None:
             return None
         try:
-            return decoder.decode(raw.strip() or b"null")
+            body = decoder.decode(raw.strip() or b"null")
+            return body if _NUL not in raw else _without_nul(msgspec.json.decode(raw)) or body
         except msgspec.ValidationError as error:
             return blame(error)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -251,8 +254,25 @@ class Dispatcher:
         return Idempotency(f"{call.cafe_id}:{user}", parsed, digest)
 
 
+def _without_nul(value: Any, field: str = "") -> Refusal | None:
+    """Names the first text with a NUL: it is JSON, but no text that a database keeps."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    if "\0" in (value if isinstance(value, str) else "".join(value) if isinstance(value, dict) else ""):
+        return invalid(field, "must not contain NUL")
+    found = (_without_nul(part, f"{field}.{name}".lstrip(".")) for name, part in inner)
+    return next((refusal for refusal in found if refusal), None)
+
+
 def blame(error: msgspec.ValidationError) -> Refusal:
     """A refusal that names the field msgspec stumbled over (``$.items[0].sku`` -> ``items.0.sku``)."""
     text, _, path = str(error).partition(" - at `")
-    field = path.rstrip("`").removeprefix("$").removeprefix(".").replace("[", ".").replace("]", "").lstrip(".")
+    field = (
+        path.rstrip("`")
+        .removeprefix("$")
+        .removeprefix(".")
+        .replace("[...]", "")
+        .replace("[", ".")
+        .replace("]", "")
+        .lstrip(".")
+    )
     return Refusal(Code.VALIDATION_ERROR, f"{field}: {text}" if field else text, (FieldError(field, text),))

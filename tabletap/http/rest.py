@@ -94,6 +94,7 @@ def build(
     app.config["RESPONSE_TIMEOUT"] = settings.response_timeout_s
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = True
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
     for operation in OPERATIONS.values():
         _route(app, operation.path, operation.name, operation.method, _serve(dispatcher, auth, operation))
     for path, report in reports.items():
@@ -112,7 +113,11 @@ def _route(app: QuartTrio, path: str, endpoint: str, method: str, view: Callable
     """Add a rule. Braces are ours, angle brackets Quart's; operation names carry dots, which blueprints would claim."""
     rule = path.replace("{", "<").replace("}", ">")
     name = f"{method} {rule}".replace(".", "_")
-    app.view_functions[name] = view  # add_url_rule would wrap each call once more
+
+    async def answer(**params: str) -> Any:
+        return Response(status=204) if request.method == "OPTIONS" else await view(**params)
+
+    app.view_functions[name] = answer  # add_url_rule would wrap each call once more
     methods = {method, "HEAD", "OPTIONS"} if method == "GET" else {method, "OPTIONS"}
     app.url_map.add(Rule(rule, endpoint=name, methods=methods))
     del endpoint
@@ -134,8 +139,6 @@ def _principal(auth: Authenticator) -> Principal | Refusal | None:
 
 def _serve(dispatcher: Dispatcher, auth: Authenticator, operation: Operation) -> Callable[..., Awaitable[Response]]:
     async def view(**params: str) -> Response:
-        if request.method == "OPTIONS":
-            return Response(status=204)
         # First, whoever asks: an answer to a request that was not read to its end would have to end the connection.
         body = await request.get_data(cache=False)
         principal = _principal(auth)
@@ -212,7 +215,7 @@ def _constant(body: bytes) -> Callable[..., Awaitable[Response]]:
 
 
 def _file(name: str) -> Response:
-    path = (STATIC / name).resolve()
+    path = (STATIC / name.replace("\0", "?")).resolve()
     if not path.is_relative_to(STATIC) or not path.is_file():
         return refuse(Refusal(Code.NOT_FOUND, "there is no such file"))
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"

@@ -190,7 +190,7 @@ class Hub:
             self.rooms.broadcast(room, frame)
             return
         for member in self.rooms.members(room):
-            if self._sessions.get(member, cafe_id) == cafe_id:  # type: ignore[call-overload]  a member is a session
+            if self._sessions.get(member, cafe_id) == cafe_id:  # type: ignore[call-overload]  # a member is a session
                 member.send(frame)
 
     def _cut(self, feed: _Feed, offset: int) -> None:

@@ -268,7 +268,9 @@ class Corner:
     async def events(self, kind: type[Event] = Event) -> list[Any]:
         """The events of the log, of one type; queue news only when asked for."""
         quiet = (e.QueueMoved,) if kind is Event else ()
-        return [one.event for one in await self.log() if isinstance(one.event, kind) and not isinstance(one.event, quiet)]
+        return [
+            one.event for one in await self.log() if isinstance(one.event, kind) and not isinstance(one.event, quiet)
+        ]
 
     # -- what most tests begin with
 

@@ -291,7 +291,9 @@ async def test_a_stored_refusal_that_meets_its_own_record_is_no_trouble_either(c
 async def test_a_duplicate_that_nobody_can_name_is_told_to_all_with_a_key_and_to_nobody_else(corner):
     corner.journal.trouble = [DuplicateKey()]
     answers = await corner.at_once(
-        (corner.cafe_ref, corner.placing(), key(1)), (corner.cafe_ref, corner.placing()), (corner.cafe_ref, corner.placing(), key(2))
+        (corner.cafe_ref, corner.placing(), key(1)),
+        (corner.cafe_ref, corner.placing()),
+        (corner.cafe_ref, corner.placing(), key(2)),
     )
     assert [code(answer) for answer in answers] == [Code.DUPLICATE_IN_PROGRESS, None, Code.DUPLICATE_IN_PROGRESS]
     assert answers[1].number == 1

@@ -5,6 +5,7 @@ that what is measured is the server's CPU time and memory and not a client's. Th
 """
 
 import argparse
+import itertools
 import sys
 import time
 from random import Random
@@ -121,7 +122,7 @@ class Bench:
 
     def _result(self) -> Result:
         samples = self._samples
-        tenths = list(zip(samples, samples[1:], strict=False))
+        tenths = list(itertools.pairwise(samples))
         servers = [_each(one.server_cpu, two.server_cpu, one, two) for one, two in tenths]
         postgres = [_each(one.postgres_cpu, two.postgres_cpu, one, two) for one, two in tenths]
         costs = [round(one + two, 1) for one, two in zip(servers, postgres, strict=True)]
