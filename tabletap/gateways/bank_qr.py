@@ -65,15 +65,21 @@ def picture(content: bytes) -> str:
     box = max(1, SIZE_PX // (code.modules_count + 2 * QUIET_MODULES))
     side = max(SIZE_PX, box * (code.modules_count + 2 * QUIET_MODULES))
     before = (side - box * code.modules_count) // 2
-    after = side - box * code.modules_count - before
-    white = bytes([1]) * side
-    rows = [white] * before
+    blank = _packed("1" * side, side)
+    rows = [blank] * before
     for modules in code.get_matrix():
-        row = b"".join(bytes([not dark]) * box for dark in modules)
-        rows += [white[:before] + row + white[:after]] * box
+        pixels = "1" * before + "".join("0" * box if dark else "1" * box for dark in modules)
+        rows += [_packed(pixels, side)] * box
+    rows += [blank] * (side - len(rows))
     drawn = io.BytesIO()
-    png.Writer(side, side, greyscale=True, bitdepth=1).write(drawn, rows + [white] * after)
+    png.Writer(side, side, greyscale=True, bitdepth=1).write_packed(drawn, rows)
     return "data:image/png;base64," + base64.b64encode(drawn.getvalue()).decode()
+
+
+def _packed(pixels: str, width: int) -> bytes:
+    """A row of pixels ("1" is white), filled up with white, eight to a byte."""
+    whole_bytes = -(-width // 8)
+    return int(pixels.ljust(whole_bytes * 8, "1"), 2).to_bytes(whole_bytes, "big")
 
 
 class BankQrGateway:

@@ -16,9 +16,12 @@ import msgspec
 import trio
 
 from tabletap.actors.ports import CafeEntry, Idempotency
+from tabletap.actors.runtime import Outage
 from tabletap.domain.access import ANYBODY, Principal, Subject, may_act, owns
-from tabletap.domain.base import PaymentId
+from tabletap.domain.base import PaymentId, Role
 from tabletap.domain.errors import Code, FieldError, Refusal, invalid
+from tabletap.domain.order import OrderView
+from tabletap.domain.payment import PaymentView
 
 from .limits import RateLimiter
 from .operations import OPERATIONS
@@ -29,6 +32,9 @@ SUBJECTS_AT_MOST = 100_000
 """How many orders' and payments' owners are remembered; they never change."""
 
 _NUL = rb"\u0000"
+KEYS_REMEMBERED = 50_000
+"""Keys lately used here: their records are read before, not after, something is tried again."""
+
 _NOT_FOUND = Refusal(Code.NOT_FOUND, "there is nothing of that name here")
 
 
@@ -65,6 +71,7 @@ class Dispatcher:
         self.services = services
         self._limiter = limiter
         self._in_progress: set[tuple[str, UUID]] = set()
+        self._used: dict[tuple[str, UUID], None] = {}
         self._subjects: dict[tuple[str, UUID], Subject] = {}
         self._decoders: dict[str, msgspec.json.Decoder[Any]] = {
             name: msgspec.json.Decoder(op.body) for name, op in OPERATIONS.items() if op.body is not None
@@ -73,7 +80,10 @@ class Dispatcher:
     async def perform(self, request: Request) -> Performed:
         """Carry one request out."""
         operation = request.operation
-        answer = await self._perform(request)
+        try:
+            answer = await self._perform(request)
+        except Outage:
+            answer = Refusal(Code.UNAVAILABLE, "the database cannot be reached", retry_after_s=1)
         if isinstance(answer, Refusal):
             return Performed(STATUS[answer.code], refusal=answer)
         if isinstance(answer, Performed):
@@ -159,9 +169,7 @@ class Dispatcher:
             known = await self.services.reader.subject(kind, PaymentId(ident))
             if known is None:
                 return Refusal(Code.NOT_FOUND, f"there is no such {kind}")
-            if len(self._subjects) >= SUBJECTS_AT_MOST:
-                del self._subjects[next(iter(self._subjects))]
-            self._subjects[kind, ident] = known
+            self._know(kind, ident, known)
         return known
 
     @staticmethod
@@ -205,12 +213,32 @@ class Dispatcher:
 
     async def _handle(self, operation: Operation, call: Call) -> Any:
         answer = await operation.handler(call)
-        if operation.finish is None or isinstance(answer, Refusal):
+        if isinstance(answer, Refusal):
             return answer
-        return await operation.finish(call, answer)
+        self._introduce(call, answer)
+        return answer if operation.finish is None else await operation.finish(call, answer)
+
+    def _introduce(self, call: Call, answer: Any) -> None:
+        """Remember whose a new order or payment is: the next request about it need not ask the database."""
+        if isinstance(answer, OrderView) and call.subject is None:
+            account = call.principal.user if call.principal.role is Role.CUSTOMER else None
+            self._know("order", answer.id, Subject(answer.cafe_id, answer.id, account))
+        elif isinstance(answer, PaymentView) and call.subject is not None and call.body is not None:
+            payer = getattr(call.body, "customer_id", None) or call.subject.customer_id
+            self._know("payment", answer.payment_id, msgspec.structs.replace(call.subject, customer_id=payer))
+
+    def _know(self, kind: str, ident: UUID, subject: Subject) -> None:
+        known = self._subjects
+        if (kind, ident) not in known and len(known) >= SUBJECTS_AT_MOST:
+            del known[next(iter(known))]
+        known.setdefault((kind, ident), subject)
 
     async def _once(self, operation: Operation, call: Call, key: str | None) -> Any:
-        """Do it once for this key (spec H3): the record is written in the commit of the effect."""
+        """Do it once for this key (spec H3): the record is written in the commit of the effect.
+
+        A key that nobody here has seen lately is tried at once: if it was used before, the commit cannot be written,
+        and only then is its record read. So the usual request does not pay for the rare repeat.
+        """
         if operation.key is Key.NONE:
             return await self._handle(operation, call)
         idempotency = self._idempotency(operation, call, key)
@@ -221,15 +249,31 @@ class Dispatcher:
             return Refusal(Code.DUPLICATE_IN_PROGRESS, "a request with this key is under way", retry_after_s=1)
         self._in_progress.add(held)
         try:
-            services = self.services
-            before = await services.reader.answered(*held, services.now())
-            if before is None:
-                return await self._handle(operation, msgspec.structs.replace(call, idempotency=idempotency))
-            if before.idempotency.request != idempotency.request:
-                return Refusal(Code.IDEMPOTENCY_KEY_REUSED, "this key was used for another request")
-            return await self._replay(operation, call, ok=before.ok, body=before.body)
+            if held in self._used and (replayed := await self._replayed(operation, call, idempotency)) is not None:
+                return replayed
+            answer = await self._handle(operation, msgspec.structs.replace(call, idempotency=idempotency))
+            if isinstance(answer, Refusal) and (replayed := await self._replayed(operation, call, idempotency)):
+                return answer if replayed.refusal == answer else replayed
+            return answer
         finally:
             self._in_progress.discard(held)
+            self._remember(held)
+
+    def _remember(self, held: tuple[str, UUID]) -> None:
+        self._used[held] = None
+        if len(self._used) > KEYS_REMEMBERED:
+            del self._used[next(iter(self._used))]
+
+    async def _replayed(self, operation: Operation, call: Call, idempotency: Idempotency) -> Performed | None:
+        """The answer that the key has already, if it has one."""
+        services = self.services
+        before = await services.reader.answered(idempotency.scope, idempotency.key, services.now())
+        if before is None:
+            return None
+        if before.idempotency.request != idempotency.request:
+            refusal = Refusal(Code.IDEMPOTENCY_KEY_REUSED, "this key was used for another request")
+            return Performed(STATUS[refusal.code], refusal=refusal)
+        return await self._replay(operation, call, ok=before.ok, body=before.body)
 
     async def _replay(self, operation: Operation, call: Call, *, ok: bool, body: bytes) -> Performed:
         if not ok:
@@ -266,13 +310,5 @@ def _without_nul(value: Any, field: str = "") -> Refusal | None:
 def blame(error: msgspec.ValidationError) -> Refusal:
     """A refusal that names the field msgspec stumbled over (``$.items[0].sku`` -> ``items.0.sku``)."""
     text, _, path = str(error).partition(" - at `")
-    field = (
-        path.rstrip("`")
-        .removeprefix("$")
-        .removeprefix(".")
-        .replace("[...]", "")
-        .replace("[", ".")
-        .replace("]", "")
-        .lstrip(".")
-    )
+    field = ".".join(re.findall(r"[^$.`\[\]]+", path))
     return Refusal(Code.VALIDATION_ERROR, f"{field}: {text}" if field else text, (FieldError(field, text),))

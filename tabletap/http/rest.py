@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 from quart import Response, has_request_context, request, websocket
+from quart.routing import QuartRule
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import Rule
 
 from tabletap.domain.access import Principal
 from tabletap.domain.errors import Code, Refusal
@@ -92,7 +92,6 @@ def build(
     app.config["MAX_CONTENT_LENGTH"] = settings.body_limit_bytes
     app.config["BODY_TIMEOUT"] = settings.body_timeout_s
     app.config["RESPONSE_TIMEOUT"] = settings.response_timeout_s
-    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = True
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     for operation in OPERATIONS.values():
@@ -113,13 +112,9 @@ def _route(app: QuartTrio, path: str, endpoint: str, method: str, view: Callable
     """Add a rule. Braces are ours, angle brackets Quart's; operation names carry dots, which blueprints would claim."""
     rule = path.replace("{", "<").replace("}", ">")
     name = f"{method} {rule}".replace(".", "_")
-
-    async def answer(**params: str) -> Any:
-        return Response(status=204) if request.method == "OPTIONS" else await view(**params)
-
-    app.view_functions[name] = answer  # add_url_rule would wrap each call once more
+    app.view_functions[name] = view  # add_url_rule would wrap each call once more
     methods = {method, "HEAD", "OPTIONS"} if method == "GET" else {method, "OPTIONS"}
-    app.url_map.add(Rule(rule, endpoint=name, methods=methods))
+    app.url_map.add(QuartRule(rule, endpoint=name, methods=methods, provide_automatic_options=True))
     del endpoint
 
 

@@ -113,34 +113,46 @@ class Customers:
             self._book.fail("transfer without a code to scan")
 
     async def _follow(self, order: Ordered) -> None:
-        """Watch the own order from its beginning until it is handed over: every step once, offsets growing."""
+        """Watch the own order until it is handed over, as the customer's page does: every step once, offsets growing."""
         book = self._book
         book.followed += 1
-        offset, steps = 0, list[str]()
+        offset: int | None = None
+        steps: list[str] = []
+        headers = [(b"authorization", b"Bearer " + order.tracking_token.encode())]
         while "completed" not in steps:
-            url = f"{self._server.sockets_url}/ws/customers?cafe={self._slug}&after={offset}"
-            headers = [(b"authorization", b"Bearer " + order.tracking_token.encode())]
+            resume = "" if offset is None else f"&after={offset}"
+            url = f"{self._server.sockets_url}/ws/customers?cafe={self._slug}{resume}"
             try:
                 async with open_websocket_url(url, extra_headers=headers) as socket:
                     while "completed" not in steps:
                         heard = msgspec.json.decode(await socket.get_message(), type=Heard)
-                        if not heard.event_id:
-                            continue
-                        book.out_of_order += heard.offset <= offset
-                        offset = heard.offset
-                        if heard.type.startswith("order_"):
+                        if heard.type == "welcome" and offset is None:
+                            offset = heard.offset
+                            steps.append(await self._as_it_stands(order))
+                        elif heard.event_id and offset is not None:
+                            book.out_of_order += heard.offset <= offset
+                            offset = heard.offset
                             self._step(heard, steps)
             except (HandshakeError, ConnectionClosed, OSError, trio.BrokenResourceError):
                 await trio.sleep(FOLLOW_PAUSE_SECONDS)
-        if {"created", "ready", "completed"} <= set(steps):
-            book.followed_whole += 1
+        book.followed_whole += 1
+
+    async def _as_it_stands(self, order: Ordered) -> str:
+        """The order's status: what happened before the socket was there."""
+        answer = await self._rest.ask("GET", f"/api/orders/{order.id}", token=order.tracking_token)
+        if not answer.ok:
+            _blame(self._book, "order not shown to its customer", answer)
+            return ""
+        return msgspec.json.decode(answer.body, type=News).status or ""
 
     def _step(self, heard: Heard, steps: list[str]) -> None:
+        """A status the order has moved to. Only the first may be what the order itself has told already."""
         status = msgspec.json.decode(heard.data, type=News).status
-        step = "created" if heard.type == "order_created" else status
-        if step is not None:
-            self._book.follow_repeated += step in steps and step not in ("pending", "payment_pending")
-            steps.append(step)
+        if not heard.type.startswith("order_") or status is None:
+            return
+        if status == steps[-1] and len(steps) > 1:
+            self._book.follow_repeated += 1
+        steps.append(status)
 
 
 def _blame(book: Book, what: str, answer: Answer) -> None:

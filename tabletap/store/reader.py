@@ -88,19 +88,21 @@ class Reader:
 
     async def log(self, cafe_id: CafeId, after: int, limit: int, order_id: OrderId | None = None) -> Sequence[Recorded]:
         """The cafe's events after an offset; ``order_id``: only those about that order, or about no order at all."""
-        newer, limit = 'cafe_id = $1 AND "offset" > $2', min(max(limit, 0), MOST)
+        limit = min(max(limit, 0), MOST)
         rest = 'ORDER BY "offset" LIMIT $3'
-        select = f"SELECT {codec.RECORDED} FROM events WHERE {newer}"
+        select = f'SELECT {codec.RECORDED} FROM events WHERE cafe_id = $1 AND "offset" >'
         if order_id is None:
-            rows = await self._fetch(f"{select} {rest}", cafe_id, after, limit)
+            rows = await self._fetch(f"{select} $2 {rest}", cafe_id, after, limit)
         else:
-            rows = await self._fetch(
-                f"({select} AND order_id = $4 {rest}) UNION ALL ({select} AND order_id IS NULL {rest}) {rest}",
-                cafe_id,
-                after,
-                limit,
-                order_id,
+            # Nothing about no order (a queue that moved, a menu) concerns an order before it was placed.
+            placed = 'SELECT min("offset") FROM events WHERE cafe_id = $1 AND order_id = $4'
+            since = f"greatest($2, ({placed}))"
+            about_it, about_none = (
+                f"{select} $2 AND order_id = $4 {rest}",
+                f"{select} {since} AND order_id IS NULL {rest}",
             )
+            both = f"({about_it}) UNION ALL ({about_none}) {rest}"
+            rows = await self._fetch(both, cafe_id, after, limit, order_id)
         return [codec.recorded(row) for row in rows]
 
     async def head(self, cafe_id: CafeId) -> int:

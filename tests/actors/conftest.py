@@ -1,7 +1,7 @@
 """Virtual time for every test of actors, and the corner cafe.
 
-A clock that only a fixture asks for never reaches the test's ``trio.run``: pytest-trio looks at the test's own arguments.
-So the run itself brings it, and no test has to.
+A clock that only a fixture asks for never reaches the test's ``trio.run``: pytest-trio looks at the arguments of the
+test itself. So the run brings it, and no test has to.
 """
 
 from collections.abc import AsyncIterator, Sequence

@@ -192,7 +192,7 @@ class Corner:
         self.waker = Waker(self.system, self.store, self.clock, horizon_seconds=100_000)
         with trio.CancelScope() as self._scope:
             async with self.system, trio.open_nursery() as nursery:
-                self.courier = Courier(lambda sent: self.desk.deliver(sent), nursery)
+                self.courier = Courier(self._deliver, nursery)
                 self.store.handed_over = self.courier.hand_over
                 self.desk = Desk(self.system, self.courier, ask_timeout_s=self.ask_timeout_s, follow_s=2.0)
                 await nursery.start(self.waker.run)
@@ -201,6 +201,9 @@ class Corner:
                     await self.do(self.cafe_ref, OpenCafe("corner", self.settings, self.menu))
                 yield self
                 nursery.cancel_scope.cancel()
+
+    async def _deliver(self, sent: Sent) -> None:
+        await self.desk.deliver(sent)
 
     def cut_off(self) -> None:
         """The process dies here: no goodbye."""
@@ -250,7 +253,7 @@ class Corner:
     async def rest(self) -> None:
         """Until every actor has been passivated."""
         with trio.fail_after(2 * self.limits.idle_seconds + 60):
-            while self.system.live:
+            while self.system.live:  # noqa: ASYNC110  nobody tells
                 await trio.sleep(1)
 
     def forget(self) -> None:

@@ -1,4 +1,4 @@
-"""The front desk: what those outside are told when something is in the way. Refusals, outages and bugs are never mixed."""
+"""The front desk: what those outside are told when something is in the way, and that no two troubles are mixed."""
 
 import pytest
 import trio

@@ -117,7 +117,7 @@ async def test_a_conflict_loads_and_decides_again(corner):
 
 
 async def test_what_another_node_wrote_meanwhile_is_what_the_second_decision_sees(corner):
-    """Two houses over one store: the slower one's state is old, and the rules see the new one before anything is said."""
+    """The slower node's state is old: the rules see the new one before anything is said."""
     order = await corner.place()
     await corner.desk.query(order, GetOrder())
     stale = corner.live(order)

@@ -1,0 +1,110 @@
+"""What ``/openapi.json`` says of every operation is what a client finds (spec Q5): schemathesis asks, from outside.
+
+Each operation is asked a few things that its schema allows and a few that it forbids, always the same ones, as the installation's admin at a cafe that exists. No answer may be a 5xx, or of a status, type or shape that the
+document does not tell of.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import hypothesis
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase
+from schemathesis.checks import not_a_server_error
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tabletap.http.operations import OPERATIONS
+
+from .server import Cafe, Server, new_key
+
+EXAMPLES = 6
+"""Per operation and mode: some 500 requests in all."""
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+
+@pytest.fixture(scope="module")
+def cafe(server: Server) -> Cafe:
+    return server.open_cafe()
+
+
+@pytest.fixture(scope="module")
+def ids(server: Server, cafe: Cafe) -> Mapping[str, str]:
+    """Things that exist, for the paths."""
+    order = server.place(cafe)
+    payment = server.initiate(cafe, order, amount=100)
+    drawer = server.perform(
+        "drawers.open", {"cafe": cafe.slug, "name": "Till", "floatAmount": 0}, server.admin, key=new_key()
+    )
+    return {
+        "cafe": cafe.slug,
+        "orderId": order["id"],
+        "paymentId": payment["paymentId"],
+        "drawerId": drawer.json()["drawerId"],
+        "sku": "toast",
+        "table": "1",
+        "line": "1",
+    }
+
+
+@pytest.fixture(scope="module")
+def document(server: Server) -> Any:
+    config = schemathesis.Config.from_dict({})
+    return schemathesis.openapi.from_dict(server.call("GET", "/openapi.json").json(), config=config)
+
+
+ASKED = [(name, GenerationMode.POSITIVE) for name in OPERATIONS] + [
+    (name, GenerationMode.NEGATIVE)
+    for name, operation in OPERATIONS.items()
+    if not operation.access.public or operation.body is not None  # else there is nothing that could be wrong
+]
+
+
+@pytest.mark.parametrize(("name", "mode"), ASKED)
+def test_every_answer_is_one_that_the_document_tells_of(
+    name: str, mode: GenerationMode, server: Server, ids: Mapping[str, str], document: Any
+) -> None:
+    operation = OPERATIONS[name]
+    described = document[operation.path][operation.method]
+    answers: set[int] = set()
+    asked = 0
+
+    @hypothesis.settings(
+        max_examples=EXAMPLES,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @hypothesis.given(case=described.as_strategy(generation_mode=mode))
+    def ask(case: Any) -> None:
+        nonlocal asked
+        if mode is GenerationMode.POSITIVE or asked % 2:
+            # Else hardly any request would get past the first door: ids that exist are not found by chance.
+            case.path_parameters = {**(case.path_parameters or {}), **{p: ids[p] for p in operation.params}}
+            if isinstance(case.body, dict) and "orderId" in case.body:
+                case.body["orderId"] = ids["orderId"]
+        asked += 1
+        response = case.call(base_url=server.url, headers={"authorization": f"Bearer {server.admin}"})
+        answers.add(response.status_code)
+        case.validate_response(response, checks=CHECKS)
+
+    ask()
+    assert not answers & {401, 403}
+    if mode is GenerationMode.POSITIVE:
+        assert answers != {404}
+    assert server.call("GET", "/health").status_code == 200

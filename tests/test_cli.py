@@ -1,0 +1,92 @@
+"""The command line, as far as it needs no server; the demo's file is checked by tests/screens."""
+
+from uuid import UUID
+
+import pytest
+
+from tabletap import settings
+from tabletap.cli import PEOPLE, main
+from tabletap.domain.base import Role
+from tabletap.http.auth import Authenticator, AuthSettings
+
+CAFE = UUID("01990000-0000-7000-8000-000000000001")
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path, monkeypatch):
+    for variable in settings._FROM_ENVIRONMENT:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("TABLETAP_STATE", str(tmp_path / "state"))
+
+
+def authenticator():
+    loaded = settings.load()
+    return Authenticator(
+        AuthSettings(
+            secret=settings.secret_of(loaded),
+            token_lifetime_s=loaded.auth.token_lifetime_s,
+            leeway_s=loaded.auth.leeway_s,
+        )
+    )
+
+
+@pytest.mark.parametrize("role", PEOPLE)
+def test_a_token_is_one_that_the_server_takes(capsys, role):
+    assert main(["token", "--role", role.value, "--cafe", str(CAFE), "--user", "sam", "--hours", "2"]) == 0
+    out, err = capsys.readouterr()
+    (token,) = out.splitlines()
+    principal = authenticator().principal(token)
+    assert (principal.role, principal.user, principal.cafes) == (role, "sam", frozenset({CAFE}))
+    assert err == ""
+
+
+def test_an_admins_token_may_be_for_every_cafe_and_nobody_elses(capsys):
+    assert main(["token", "--role", "admin"]) == 0
+    assert authenticator().principal(capsys.readouterr().out.strip()).cafes is None
+    assert main(["token", "--role", "owner"]) == 1
+    assert "--cafe" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("role", ["waiter", "system", ""])
+def test_an_unknown_role_is_refused(capsys, role):
+    with pytest.raises(SystemExit) as refused:
+        main(["token", "--role", role, "--cafe", str(CAFE)])
+    assert refused.value.code == 2
+    assert "--role" in capsys.readouterr().err
+
+
+def test_the_house_itself_has_no_token():
+    assert Role.SYSTEM not in PEOPLE
+
+
+def test_a_wrong_setting_is_told_in_one_line(capsys, monkeypatch):
+    monkeypatch.setenv("TABLETAP_PORT", "http")
+    assert main(["token", "--role", "admin"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("tabletap: ")
+    assert "$.server.port" in line
+
+
+def test_a_short_secret_is_told_and_not_repeated(capsys, monkeypatch):
+    monkeypatch.setenv("TABLETAP_SECRET", "tiny")
+    assert main(["token", "--role", "admin"]) == 1
+    err = capsys.readouterr().err
+    assert "TABLETAP_SECRET" in err
+    assert "tiny" not in err
+
+
+def test_every_command_explains_itself(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    for command in ("serve", "demo", "migrate", "rebuild", "token", "simulate"):
+        assert command in shown
+        with pytest.raises(SystemExit) as left:
+            main([command, "--help"])
+        assert left.value.code == 0
+
+
+def test_no_command_is_no_success(capsys):
+    with pytest.raises(SystemExit) as left:
+        main([])
+    assert left.value.code == 2
