@@ -59,9 +59,9 @@ def payload(payment: PaymentView, bank: BankDetails, cafe_name: str) -> bytes:
 @lru_cache(maxsize=PICTURES_KEPT)
 def picture(content: bytes) -> str:
     """The code as a data URL, in the middle of a white square. The last ones are kept: drawing takes milliseconds."""
-    code = qrcode.QRCode(error_correction=ERROR_CORRECT_M, border=0, mask_pattern=MASK)
-    code.add_data(content)
-    code.make(fit=True)
+    code = qrcode.QRCode(_version_for(len(content)), error_correction=ERROR_CORRECT_M, border=0, mask_pattern=MASK)
+    code.add_data(content, optimize=0)
+    code.make(fit=False)
     box = max(1, SIZE_PX // (code.modules_count + 2 * QUIET_MODULES))
     side = max(SIZE_PX, box * (code.modules_count + 2 * QUIET_MODULES))
     before = (side - box * code.modules_count) // 2
@@ -74,6 +74,15 @@ def picture(content: bytes) -> str:
     drawn = io.BytesIO()
     png.Writer(side, side, greyscale=True, bitdepth=1).write_packed(drawn, rows)
     return "data:image/png;base64," + base64.b64encode(drawn.getvalue()).decode()
+
+
+@lru_cache(maxsize=1024)
+def _version_for(content_bytes: int) -> int:
+    """The smallest version that holds so many bytes. Asking once per length is cheaper than fitting every code."""
+    code = qrcode.QRCode(error_correction=ERROR_CORRECT_M)
+    code.add_data(b"a" * content_bytes, optimize=0)
+    version: int = code.best_fit()
+    return version
 
 
 def _packed(pixels: str, width: int) -> bytes:

@@ -113,7 +113,7 @@ class Customers:
             self._book.fail("transfer without a code to scan")
 
     async def _follow(self, order: Ordered) -> None:
-        """Watch the own order until it is handed over, as the customer's page does: every step once, offsets growing."""
+        """Watch the own order until it is handed over, as the customer's page does: every step once, in order."""
         book = self._book
         book.followed += 1
         offset: int | None = None

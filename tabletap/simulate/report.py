@@ -1,5 +1,6 @@
 """What a run comes to: the check, the figures, and how they are shown."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ class Latency(msgspec.Struct, frozen=True, rename="camel"):
             return cls(0.0, 0.0, 0.0, 0.0)
 
         def rank(share: float) -> float:
-            return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000, 2)
+            return round(ordered[math.ceil(len(ordered) * share) - 1] * 1000, 2)
 
         return cls(rank(0.5), rank(0.9), rank(0.99), rank(1.0))
 

@@ -1,6 +1,6 @@
 // Orders already placed: kept over reloads, followed live, paid for.
 import { ApiError, api, clock, duration, el, kindly, money, plural, store, tell, uuid } from "./common.js";
-import { applyEvent, LIVE, owed, steps } from "./orders.js";
+import { applyEvent, changesSums, LIVE, owed, steps } from "./orders.js";
 import { Live } from "./live.js";
 
 const KEEP_MS = 12 * 3600_000;
@@ -9,6 +9,9 @@ const SAYS = {
   preparing: "We are making it now.", ready: "It's ready!", completed: "Enjoy!", cancelled: "This order was cancelled.",
 };
 const ITEM = { queued: "In the queue", held: "A little later", started: "Being made", ready: "Ready", served: "Served", voided: "Taken off" };
+
+/** Where the kitchen does not wait for the money, an order that is about to be paid is like any other. */
+const says = (order) => SAYS[order.status === "payment_pending" && order.inKitchen ? "pending" : order.status] ?? order.status;
 
 /** All orders of this browser at this cafe. */
 export class Followed {
@@ -90,12 +93,13 @@ class Follow {
   }
 
   #hear({ type, data = {} }) {
+    if (type === "menu_updated") return this.page.menuChanged();
     if ((data.orderId ?? data.order?.id) !== this.id) return;
     if (this.fetching) this.again = true; // the answer under way may be older than this event
     if (/^payment_/.test(type) && ["failed", "cancelled", "expired"].includes(data.status)) this.#askPayment();
     const next = applyEvent(this.order, type, data);
     if (next) this.#set(next);
-    else this.refresh();
+    if (!next || changesSums(data)) this.refresh();
   }
 
   async refresh() {
@@ -115,7 +119,7 @@ class Follow {
   #set(order) {
     const before = this.order;
     this.order = order;
-    if (before && before.status !== order.status) this.page.say(`Order ${order.number}: ${SAYS[order.status]}`);
+    if (before && before.status !== order.status) this.page.say(`Order ${order.number}: ${says(order)}`);
     if (this.payment && owed(order) === 0) this.#keepPayment(null);
     if (order.status === "cancelled" ? !order.paid : order.status === "completed" && owed(order) === 0) this.live.stop();
     this.draw();
@@ -138,7 +142,7 @@ class Follow {
           : el("span", { class: `link ${this.link}`, text: this.link === "live" ? "Live" : "Reconnecting…" })),
       order.status === "cancelled" ? "" : el("ol", { class: "steps" }, steps(order).map(({ name, state }) =>
         el("li", { class: state, text: name, ...(state === "now" && { "aria-current": "step" }) }))),
-      el("p", { class: "says" }, el("strong", { text: SAYS[order.status] ?? order.status }), " ", el("span", { text: this.#waiting(order) })),
+      el("p", { class: "says" }, el("strong", { text: says(order) }), " ", el("span", { text: this.#waiting(order) })),
       el("ul", { class: "lines" }, order.items.map((item) => el("li", { class: `item is-${item.status}` },
         el("span", { class: "times", text: `${item.quantity}×` }),
         el("div", { class: "line-main" }, el("span", { text: item.name }), el("small", { class: "quiet", text: this.page.describe(item).join(" · ") }),
@@ -150,7 +154,7 @@ class Follow {
   }
 
   #waiting(order) {
-    if (!["pending", "paid", "preparing"].includes(order.status)) return "";
+    if (!order.inKitchen || order.status === "ready") return "";
     const place = order.queuePosition > 0 && order.status !== "preparing" ? [order.queuePosition === 1 ? "You are next." : `${plural(order.queuePosition - 1, "order")} before yours.`] : [];
     const minutes = order.estimatedReadyAt ? Math.ceil((Date.parse(order.estimatedReadyAt) - Date.now()) / 60_000) : null;
     const when = minutes === null ? [] : [minutes > 1 ? `Ready about ${clock(order.estimatedReadyAt)}, in ${minutes} minutes.` : "Ready any minute."];
@@ -160,7 +164,7 @@ class Follow {
   #pay(order, cents) {
     const rest = owed(order);
     if (order.status === "cancelled") return "";
-    if (rest === 0) return el("p", { class: "paid", text: "Paid ✓" });
+    if (rest === 0) return el("p", { class: "paid", text: order.refunded > 0 ? `Paid ✓ · ${cents(order.refunded)} given back` : "Paid ✓" });
     if (this.payment && !this.payment.aside) return this.#transfer(cents);
     const before = ["pending", "payment_pending"].includes(order.status) && !(order.paid > 0);
     return el("div", { class: "pay" },

@@ -107,7 +107,7 @@ async function load() {
 }
 
 function hear({ type, offset, data = {} }) {
-  for (const change of Array.isArray(data.orders) ? data.orders : [data]) {
+  for (const change of data.places ?? [data]) {
     const id = change.orderId ?? change.order?.id;
     if (!id) continue;
     heard.set(id, offset);
@@ -120,7 +120,7 @@ function hear({ type, offset, data = {} }) {
 
 function put(order) {
   const before = orders.get(order.id);
-  const shown = LIVE.has(order.status) || (order.status === "cancelled" && before && !dismissed.has(order.id));
+  const shown = LIVE.has(order.status) || (order.status === "cancelled" && before && !order.mergedInto && !dismissed.has(order.id));
   if (shown) orders.set(order.id, order);
   else orders.delete(order.id);
 }

@@ -4,7 +4,7 @@ export const LIVE = new Set(["pending", "payment_pending", "paid", "preparing", 
 const STATUSES = new Set([...LIVE, "completed", "cancelled"]);
 const ITEM_STATUSES = new Set(["queued", "held", "started", "ready", "served", "voided"]);
 // fields an event may carry that mean the same in an order
-const PLAIN = ["paymentStatus", "queuePosition", "estimatedReadyAt", "subtotal", "tax", "total", "paid", "table", "note", "sentAt", "scheduledFor"];
+const PLAIN = ["paymentStatus", "estimatedReadyAt", "paid", "owed", "table", "note", "accepted", "inKitchen", "mergedInto"];
 // events whose `status` is a payment's, a job's or a flow's, never the order's
 const OTHERS = /^(payment|refund|credit|job|flow|step|orchestration|gift_card|loyalty)_/;
 
@@ -25,12 +25,12 @@ export function applyEvent(order, type, data) {
     next.status = data.status;
     applied = true;
   }
-  const changes = Array.isArray(data.items) ? [...data.items] : [];
-  if (data.line !== undefined) {
-    if (!ITEM_STATUSES.has(data.itemStatus)) return null;
-    changes.push({ line: data.line, status: data.itemStatus });
-  }
+  if (data.position !== undefined) { next.queuePosition = data.position; applied = true; }
+  const changes = [...(data.items ?? []), ...(data.added ?? [])];
+  if (data.voided !== undefined) changes.push({ line: data.voided, status: "voided" });
+  if (data.acknowledged !== undefined) changes.push({ line: data.acknowledged, acknowledged: true });
   for (const change of changes) {
+    if (change.status !== undefined && !ITEM_STATUSES.has(change.status)) return null;
     const at = next.items.findIndex((item) => item.line === change.line);
     if (at < 0 && !(change.name && change.station && change.status)) return null;
     next.items = at < 0 ? [...next.items, change] : next.items.map((item, n) => (n === at ? { ...item, ...change } : item));
@@ -39,16 +39,18 @@ export function applyEvent(order, type, data) {
   return applied ? next : null;
 }
 
-export const owed = (order) => Math.max(0, (order.total ?? 0) - (order.paid ?? 0));
+/** Whether an event changes what the order costs: it does not say the new sums. */
+export const changesSums = (data) => data.voided !== undefined || Boolean(data.added?.length);
+
+/** What no payment has paid yet. What was paid and given back is not owed again: the server knows. */
+export const owed = (order) => order.owed ?? Math.max(0, (order.total ?? 0) - (order.paid ?? 0));
 
 /** Whether a line still stands on the board: a void stands until it is bumped. */
 export const unfinished = (item) =>
   ["queued", "held", "started"].includes(item.status) || (item.status === "voided" && !item.acknowledged);
 
-/** Whether the kitchen should see the order at all (`sentAt: null` says: not yet). */
-export function sent(order) {
-  return order.sentAt !== null && order.status !== "payment_pending";
-}
+/** Whether the kitchen has the order, or had it: before it is approved, due, or (where asked for) paid, it has not. */
+export const sent = (order) => Boolean(order.inKitchen || order.releasedAt);
 
 export const stationItems = (order, station) =>
   station === "all" ? order.items : order.items.filter((item) => item.station === station);
@@ -65,16 +67,15 @@ export function tickets(orders, station, done = false) {
     .sort((a, b) => Date.parse(arrival(a)) - Date.parse(arrival(b)) || compareNumbers(a.number, b.number));
 }
 
-export const arrival = (order) => order.sentAt ?? order.placedAt;
+export const arrival = (order) => order.releasedAt ?? order.placedAt;
 
 const compareNumbers = (a, b) => String(a).localeCompare(String(b), "en", { numeric: true });
 
-/** When the ticket's clock began: the earliest firing among what is still to be made, or null when all of it is held. */
+/** When the ticket's clock began, or null while all that is still to be made is held. */
 export function clockFrom(order, station) {
   const items = stationItems(order, station);
-  const open = items.filter((item) => ["queued", "started"].includes(item.status));
-  if (!open.length) return items.some((item) => item.status === "held") ? null : Date.parse(arrival(order));
-  return Math.min(...open.map((item) => Date.parse(item.firedAt ?? arrival(order))));
+  const open = items.some((item) => ["queued", "started"].includes(item.status));
+  return !open && items.some((item) => item.status === "held") ? null : Date.parse(arrival(order));
 }
 
 /** 0 fresh, 1 ageing, 2 late. */

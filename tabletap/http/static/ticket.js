@@ -16,7 +16,7 @@ export function ticket(order, station, { busy, describe, stationName }) {
   const cancelled = order.status === "cancelled";
   return el("article", { class: `ticket${cancelled ? " cancelled" : ""}`, "aria-label": `Order ${order.number}, ${where}`, data: { order: order.id } },
     el("header", { class: "ticket-head" },
-      el("div", {}, el("h2", { text: `#${order.number}` }), el("p", { text: [where, order.customer?.name].filter(Boolean).join(" · ") })),
+      el("div", {}, el("h2", { text: `#${order.number}` }), el("p", { text: [where, order.customerName].filter(Boolean).join(" · ") })),
       el("div", { class: "ticket-time" }, el("span", { class: "timer", data: { timer: "" } }),
         el("small", { text: order.scheduledFor ? `for ${clock(order.scheduledFor)}` : order.paymentStatus === "completed" ? "Paid" : "" }))),
     cancelled ? el("p", { class: "stamp", text: "Cancelled" }) : null,
