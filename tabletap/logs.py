@@ -36,6 +36,8 @@ def redact(value: Any) -> Any:
         return {key: HIDDEN if _SECRET_KEYS.search(str(key)) else redact(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [redact(inner) for inner in value]
+    if isinstance(value, int) and redact(str(value)) == HIDDEN:
+        return HIDDEN
     if value is None or isinstance(value, bool | int | float):
         return value
     return redact(str(value))

@@ -16,7 +16,7 @@ const says = (order) => SAYS[order.status === "payment_pending" && order.inKitch
 /** All orders of this browser at this cafe. */
 export class Followed {
   constructor(page) {
-    this.page = page; // {slug, panel, say, describe}
+    this.page = page; // {slug, panel, say, menuChanged, describe}
     this.local = store("local");
     this.key = `tabletap:${page.slug}:orders`;
     this.orders = new Map();
