@@ -179,7 +179,7 @@ class Reader(Protocol):
         ...
 
     async def log(self, cafe_id: CafeId, after: int, limit: int, order_id: OrderId | None = None) -> Sequence[Recorded]:
-        """The cafe's events after an offset; ``order_id``: only those about that order, or about no order at all."""
+        """The cafe's events after an offset; ``order_id``: only those about it, or since it was placed about none."""
         ...
 
     async def head(self, cafe_id: CafeId) -> int:

@@ -87,7 +87,7 @@ class Reader:
         return Subject(*rows[0]) if rows else None
 
     async def log(self, cafe_id: CafeId, after: int, limit: int, order_id: OrderId | None = None) -> Sequence[Recorded]:
-        """The cafe's events after an offset; ``order_id``: only those about that order, or about no order at all."""
+        """The cafe's events after an offset; ``order_id``: only those about it, or since it was placed about none."""
         limit = min(max(limit, 0), MOST)
         rest = 'ORDER BY "offset" LIMIT $3'
         select = f'SELECT {codec.RECORDED} FROM events WHERE cafe_id = $1 AND "offset" >'

@@ -256,8 +256,14 @@ class MemoryStore:
 
     async def log(self, cafe_id: CafeId, after: int, limit: int, order_id: OrderId | None = None) -> Sequence[Recorded]:
         await self._reach()
-        newer = (one for one in self._events(cafe_id) if one.offset > after)
-        return [one for one in newer if order_id is None or one.order_id in (None, order_id)][:limit]
+        newer = [one for one in self._events(cafe_id) if one.offset > after]
+        if order_id is None:
+            return newer[:limit]
+        placed = next((one.offset for one in self._events(cafe_id) if one.order_id == order_id), 0)
+        since = max(after, placed)
+        return [one for one in newer if one.order_id == order_id or (one.order_id is None and one.offset > since)][
+            :limit
+        ]
 
     async def head(self, cafe_id: CafeId) -> int:
         await self._reach()

@@ -13,7 +13,7 @@ let index = null;
 let lines = session.get(KEY, []);
 let attempt = null; // {key, body} of a placement whose outcome we don't know yet
 let choice = null; // what the item dialog is about
-const followed = new Followed({ slug, panel: byId("orders"), say, menuChanged: () => load(), describe: (item) => basket.describe(index, item.sku, item.modifiers) });
+const followed = new Followed({ slug, panel: byId("orders"), say, describe: (item) => basket.describe(index, item.sku, item.modifiers) });
 
 const cents = (amount) => money(amount, cafe.currency);
 

@@ -16,7 +16,7 @@ const says = (order) => SAYS[order.status === "payment_pending" && order.inKitch
 /** All orders of this browser at this cafe. */
 export class Followed {
   constructor(page) {
-    this.page = page; // {slug, panel, say, menuChanged, describe}
+    this.page = page; // {slug, panel, say, describe}
     this.local = store("local");
     this.key = `tabletap:${page.slug}:orders`;
     this.orders = new Map();
@@ -93,7 +93,6 @@ class Follow {
   }
 
   #hear({ type, data = {} }) {
-    if (type === "menu_updated") return this.page.menuChanged();
     if ((data.orderId ?? data.order?.id) !== this.id) return;
     if (this.fetching) this.again = true; // the answer under way may be older than this event
     if (/^payment_/.test(type) && ["failed", "cancelled", "expired"].includes(data.status)) this.#askPayment();

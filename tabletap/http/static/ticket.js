@@ -58,7 +58,7 @@ function foot(order, items, station, busy) {
   if (station !== "all") return open.some(({ status }) => status !== "held") ? el("footer", {}, act("bump-all", "All done", true)) : null;
   const ready = order.status === "ready";
   return el("footer", {},
-    ["pending", "paid"].includes(order.status) ? act("start", "Start", false) : null,
+    ["pending", "payment_pending", "paid"].includes(order.status) ? act("start", "Start", false) : null,
     ready ? act("complete", order.table ? "Served" : "Collected", true) : act("ready", "Ready", !open.length));
 }
 
