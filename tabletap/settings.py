@@ -3,6 +3,7 @@
 Only ``app`` and the command line read them; everything below is handed the part it needs.
 """
 
+import contextlib
 import os
 import secrets
 import tomllib
@@ -113,10 +114,14 @@ def secret_of(settings: Settings) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
-        made = secrets.token_hex(SECRET_AT_LEAST).encode()
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # Whole or not at all, and the first of two processes that start at once wins.
+        fresh = path.with_name(f"secret.{os.getpid()}")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(made)
+            file.write(secrets.token_hex(SECRET_AT_LEAST).encode())
             file.flush()
             os.fsync(file.fileno())
-        return made
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(fresh)
+        fresh.unlink()
+        return path.read_bytes()

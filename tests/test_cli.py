@@ -1,5 +1,6 @@
-"""The command line, as far as it needs no server; the demo's file is checked by tests/screens."""
+"""The command line: tokens, what it says when something is wrong, and the demo."""
 
+import stat
 from uuid import UUID
 
 import pytest
@@ -8,6 +9,8 @@ from tabletap import settings
 from tabletap.cli import PEOPLE, main
 from tabletap.domain.base import Role
 from tabletap.http.auth import Authenticator, AuthSettings
+from tests.screens.demo import running_demo
+from tests.store.conftest import temporary_folder
 
 CAFE = UUID("01990000-0000-7000-8000-000000000001")
 
@@ -90,3 +93,25 @@ def test_no_command_is_no_success(capsys):
     with pytest.raises(SystemExit) as left:
         main([])
     assert left.value.code == 2
+
+
+def test_a_demo_tells_all_one_needs_to_try_it_and_a_second_start_finds_the_data_of_the_first():
+    with temporary_folder() as folder:
+        state = folder / "state"
+        with running_demo(state) as demo:
+            told = demo.told
+            assert told.keys() == {"url", "cafe", "tokens", "posApiKey", "tables"}
+            assert told["url"] == demo.url
+            assert told["cafe"].keys() == {"id", "slug"}
+            assert told["tokens"].keys() == {"customer", "staff", "kitchen", "counter", "manager", "owner", "admin"}
+            assert told["tables"][0] == {"name": "1", "url": f"{demo.url}/{told['cafe']['slug']}?table=1"}
+            assert stat.S_IMODE((state / "demo.json").stat().st_mode) == 0o600
+            placed = demo.call(
+                "staff", "/api/demo/orders", {"channel": "counter", "items": [{"sku": "latte", "quantity": 1}]}
+            )
+        assert demo.process.returncode == 0
+        with running_demo(state) as again:
+            assert again.told["cafe"] == told["cafe"]
+            assert again.call("staff", f"/api/orders/{placed['id']}")["number"] == placed["number"]
+            again.told["tokens"] = told["tokens"]
+            assert again.call("admin", f"/api/orders/{placed['id']}"), "the tokens of the first are still good"

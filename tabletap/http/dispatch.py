@@ -104,7 +104,7 @@ class Dispatcher:
             return cafe
         if operation.about is None:
             refused = may_act(principal, operation.access, cafe.id if cafe else None)
-            if refused:
+            if refused or (refused := await self._of_another_cafe(principal, cafe)):
                 return refused
         body = self._body(operation, request.body)
         if isinstance(body, Refusal):
@@ -164,13 +164,24 @@ class Dispatcher:
             ident = UUID(text)
         except ValueError:
             return Refusal(Code.NOT_FOUND, f"there is no such {kind}")
+        return await self._look_up(kind, ident) or Refusal(Code.NOT_FOUND, f"there is no such {kind}")
+
+    async def _look_up(self, kind: str, ident: UUID) -> Subject | None:
         known = self._subjects.get((kind, ident))
         if known is None:
             known = await self.services.reader.subject(kind, PaymentId(ident))
-            if known is None:
-                return Refusal(Code.NOT_FOUND, f"there is no such {kind}")
-            self._know(kind, ident, known)
+            if known is not None:
+                self._know(kind, ident, known)
         return known
+
+    async def _of_another_cafe(self, principal: Principal | None, cafe: CafeEntry | None) -> Refusal | None:
+        """A tracking token is its order's cafe's, also where no token is needed."""
+        if principal is None or principal.order_id is None or cafe is None:
+            return None
+        subject = await self._look_up("order", principal.order_id)
+        if subject is not None and subject.cafe_id == cafe.id:
+            return None
+        return Refusal(Code.FORBIDDEN, "this token is not for this cafe")
 
     @staticmethod
     def _may_touch(request: Request, subject: Subject) -> Refusal | None:

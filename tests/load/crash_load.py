@@ -49,9 +49,9 @@ class Staff:
             return await self._over_socket("orders.place", body, key)
         return await self._over_rest("orders.place", f"/api/{self._slug}/orders", body, key)
 
-    async def do(self, op: str, key: str | None = None, **data: Any) -> dict[str, Any]:
+    async def do(self, op: str, **data: Any) -> dict[str, Any]:
         """An operation done, once. Raises Refusal."""
-        key = key or self.key()
+        key = self.key()
         if self._chance.random() < 0.5:
             return await self._over_socket(op, data, key)
         body = {name: value for name, value in data.items() if name not in IN_PATH or op == "payments.initiate"}
@@ -146,8 +146,8 @@ class Guest:
             self._record.surprise("acknowledged payments do not sum to the order")
 
     async def _begin(self, order_id: str, method: str, amount: int | None) -> dict[str, Any]:
-        data = {"orderId": order_id, "paymentMethod": method} | ({} if amount is None else {"amount": amount})
-        begun = await self._staff.do("payments.initiate", **data)
+        part: dict[str, Any] = {} if amount is None else {"amount": amount}
+        begun = await self._staff.do("payments.initiate", orderId=order_id, paymentMethod=method, **part)
         self._record.initiated[begun["paymentId"]] = order_id
         return begun
 

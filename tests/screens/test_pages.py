@@ -196,7 +196,9 @@ def test_what_was_sold_out_meanwhile_is_refused_and_shown_in_the_basket(demo, op
     demo.call("staff", "/api/demo/menu/items/magic/availability", {"available": True})
     customer.reload()
     expect(customer.locator("[data-sku=magic]")).to_be_enabled()
-    assert all("Failed to load resource" in trouble for trouble in troubles), troubles  # the refusal, as browsers log it
+    assert all("Failed to load resource" in trouble for trouble in troubles), (
+        troubles
+    )  # the refusal, as browsers log it
     troubles.clear()
 
 

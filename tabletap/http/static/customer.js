@@ -233,9 +233,12 @@ for (const dialog of document.querySelectorAll("dialog")) {
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 }
 let loadedAt = Date.now();
-addEventListener("focus", () => {
-  if (Date.now() - loadedAt < 5_000 || byId("item-dialog").open) return;
+/** What has sold out meanwhile must not wait in a basket: look when the page is looked at, and while it is. */
+function refresh(after) {
+  if (document.hidden || Date.now() - loadedAt < after || byId("item-dialog").open) return;
   loadedAt = Date.now();
   load();
-});
+}
+addEventListener("focus", () => refresh(5_000));
+setInterval(() => refresh(15_000), 5_000);
 load();

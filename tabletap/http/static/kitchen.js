@@ -53,10 +53,10 @@ async function open() {
   byId("gate").hidden = true;
   document.body.classList.remove("locked");
   try {
-    const cafe = await api(`${base}/menu`);
+    const [cafe, settings] = await Promise.all([api(`${base}/menu`), api(`${base}/settings`, { token })]);
     index = indexMenu(cafe.menu);
     stations = cafe.menu.stations;
-    ageing = { ...ageing, ...cafe.ageingSeconds };
+    ageing = settings.ageing;
     byId("cafe-name").textContent = cafe.name;
     document.title = `${cafe.name} · Kitchen`;
     if (station !== "all" && !stations.includes(station)) station = "all";
