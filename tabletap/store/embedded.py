@@ -230,9 +230,10 @@ class EmbeddedPostgres:
 
     async def _launch(self) -> None:
         """Start `postgres` and wait until it takes connections."""
+        assert self._sockets is not None
         said = ""
         for _ in range(LAUNCHES):
-            await trio.to_thread.run_sync(_end_leftovers, self._data, self._limits.stop_seconds)
+            await trio.to_thread.run_sync(_end_leftovers, self._data, self._sockets, self._limits.stop_seconds)
             with self._log_file.open("ab") as log:
                 offset = log.tell()
                 process = await trio.lowlevel.open_process(self._command(), stdout=log, stderr=log, **self._as_owner())
@@ -294,7 +295,7 @@ def _lock_state_folder(state: Path) -> int:
     return lock
 
 
-def _end_leftovers(data: Path, seconds: float) -> None:
+def _end_leftovers(data: Path, sockets: Path, seconds: float) -> None:
     """End what a killed process left working on these data. Ours is the lock, so none of it has an owner any more."""
     lines = _pid_file(data)
     left = list(_servers_on(data))
@@ -308,8 +309,11 @@ def _end_leftovers(data: Path, seconds: float) -> None:
     _signal(left, signal.SIGKILL)
     psutil.wait_procs(left, timeout=seconds)
     if lines and lines[0].isdigit() and psutil.pid_exists(int(lines[0])):
-        # The number went to a stranger (containers start counting anew): Postgres would take it for its twin.
+        # The number went to a stranger (containers start counting anew), or nobody has buried the dead one yet:
+        # Postgres would take either for its twin.
         (data / "postmaster.pid").unlink(missing_ok=True)
+    for stale in sockets.glob(".s.PGSQL.*"):
+        stale.unlink(missing_ok=True)  # with a lock of its own, which names the same process
 
 
 def _servers_on(data: Path) -> Iterable[psutil.Process]:

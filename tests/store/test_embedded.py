@@ -179,6 +179,19 @@ async def test_a_pid_file_whose_number_went_to_a_stranger_does_not_stop_the_star
     assert stranger.poll() is None
 
 
+async def test_a_socket_lock_whose_number_went_to_a_stranger_does_not_stop_the_start(
+    used_state: Path, stranger: subprocess.Popen[bytes]
+) -> None:
+    lock = used_state / "run" / ".s.PGSQL.5432.lock"
+    lock.write_text(f"{stranger.pid}\n{used_state / 'pg'}\n1\n5432\n{used_state / 'run'}\n")
+    owner = (used_state / "pg").stat()
+    os.chown(lock, owner.st_uid, owner.st_gid)
+    server = EmbeddedPostgres(used_state)
+    await server.start()
+    await server.stop()
+    assert stranger.poll() is None
+
+
 async def test_under_watch_a_killed_server_comes_back_and_the_same_pool_serves_again(used_state: Path) -> None:
     server = EmbeddedPostgres(used_state)
     limits = PoolLimits(connections=2)
