@@ -28,11 +28,11 @@ from .operations import OPERATIONS
 from .operations.base import About, Call, Key, Operation, Raw, Services
 from .problems import STATUS
 
-SUBJECTS_AT_MOST = 100_000
+SUBJECTS_AT_MOST = 10_000
 """How many orders' and payments' owners are remembered; they never change."""
 
 _NUL = rb"\u0000"
-KEYS_REMEMBERED = 50_000
+KEYS_REMEMBERED = 10_000
 """Keys lately used here: their records are read before, not after, something is tried again."""
 
 _NOT_FOUND = Refusal(Code.NOT_FOUND, "there is nothing of that name here")

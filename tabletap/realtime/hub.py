@@ -34,7 +34,7 @@ _LOOK_UP_AGAIN_AFTER_S = (0.05, 0.2, 1.0)
 class HubLimits(msgspec.Struct, frozen=True, kw_only=True):
     ring_events_per_cafe: int = 1024
     ring_events_total: int = 65_536
-    tickets_max: int = 50_000
+    tickets_max: int = 10_000
     heartbeat_ms: int = 15_000
     # How long a session's default rooms wait for its first message, which may say from where to resume.
     hold_ms: int = 100
