@@ -20,9 +20,13 @@ from .runtime import (
     Outage,
     OutcomeUnknown,
     Quarantined,
+    RefusedForNow,
     Stopping,
     System,
 )
+
+NOT_NOW = frozenset({Code.OVERLOADED, Code.UNAVAILABLE})
+"""Refusals that say nothing about the message: no failure of its own."""
 
 
 class Courier(Protocol):
@@ -97,5 +101,7 @@ class Desk:
         """Hand an outbox row to its entity, whose commit consumes it. Raises what the courier counts as a failure."""
         envelope = Envelope(sent.message.command, sent.by, consumes=sent.id)
         answer = await self._system.ask(address(sent.message.to), envelope, timeout=self._ask_timeout_s)
+        if isinstance(answer, Refusal) and answer.code in NOT_NOW:
+            raise RefusedForNow(address(sent.message.to), answer.message, answer.retry_after_s or 1)
         if isinstance(answer, Refusal):
             raise DeliveryRefused(f"{answer.code}: {answer.message}")

@@ -292,6 +292,8 @@ class Dispatcher:
             return Performed(STATUS[refusal.code], refusal=refusal, replayed=True)
         stored = msgspec.json.decode(body, type=operation.stored)
         reply = stored if operation.finish is None else await operation.finish(call, stored)
+        if isinstance(reply, Refusal):
+            return Performed(STATUS[reply.code], refusal=reply)
         return Performed(operation.status, msgspec.json.encode(reply), replayed=True)
 
     @staticmethod
@@ -304,7 +306,8 @@ class Dispatcher:
             return Refusal(Code.IDEMPOTENCY_KEY_INVALID, "an Idempotency-Key is a UUID")
         who = call.principal
         user = who.user or (f"order:{who.order_id}" if who.order_id else "anybody")
-        asked = [operation.name, sorted(call.params.items()), call.body]
+        params = sorted(item for item in call.params.items() if item[0] != "cafe")  # it is in the scope, at every door
+        asked = [operation.name, params, call.body]
         digest = hashlib.sha256(msgspec.json.encode(asked, order="deterministic")).digest()
         return Idempotency(f"{call.cafe_id}:{user}", parsed, digest)
 

@@ -5,7 +5,8 @@ message after the other. A message rests in the table until the commit of its re
 start and every few seconds, and brings back what a crash, a full memory or a lost node has left.
 
 A message that fails again and again is set aside (``outbox_dead``) after a few attempts and the next one of its
-receiver goes on; until then it holds up nobody but its own receiver. An outage and a full mailbox are nobody's failure.
+receiver goes on; until then it holds up nobody but its own receiver. An outage, a full mailbox and a
+slow receiver are nobody's failure.
 """
 
 import logging
@@ -19,7 +20,7 @@ import msgspec
 import trio
 
 from tabletap.actors.ports import Sent
-from tabletap.actors.runtime import Outage, RefusedForNow, Stopping
+from tabletap.actors.runtime import AskTimeout, Outage, RefusedForNow, Stopping
 from tabletap.store import tables
 from tabletap.store.outbox_table import Key, OutboxTable
 from tabletap.store.pending import TO_ACTORS
@@ -156,7 +157,7 @@ class Relay:
             try:
                 async with self._at_once:
                     await self._deliver(held.sent)
-            except (Outage, RefusedForNow, Stopping) as trouble:
+            except (Outage, RefusedForNow, Stopping, AskTimeout) as trouble:
                 _log.info("message %s waits: %s", held.sent.id, trouble)
             except Exception as failure:  # noqa: BLE001  whatever it is, it is this message's and no other's
                 held.attempts += 1

@@ -86,14 +86,14 @@ async def _still_available(call: Call) -> Refusal | None:
     return answer
 
 
-async def with_way_to_pay(call: Call, stored: PaymentView) -> PaymentView:
+async def with_way_to_pay(call: Call, stored: PaymentView) -> PaymentView | Refusal:
     """The payment with how to pay it, while it can be paid."""
     gateway = call.services.gateways.get(stored.payment_method)
     if gateway is None or stored.status not in OPEN:
         return stored
     cafe = await call.services.desk.query(call.cafe_ref(), GetCafe())
     if isinstance(cafe, Refusal):
-        return stored
+        return cafe  # better no answer yet than one without a code to scan: the repeat under the same key has it
     shown = gateway.present(stored, cafe)
     return msgspec.structs.replace(
         stored, redirect_url=shown.redirect_url, payment_url=shown.payment_url, qr_code_data=shown.qr_code_data

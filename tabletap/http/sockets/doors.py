@@ -15,6 +15,7 @@ import trio
 from trio_websocket import WebSocketRequest
 
 from tabletap.actors.ports import CafeEntry, Reader
+from tabletap.actors.runtime import Outage
 from tabletap.domain import access
 from tabletap.domain.access import Principal
 from tabletap.domain.base import Role
@@ -115,7 +116,10 @@ class Doors:
         """Whether the request may become a socket."""
         found = {name.lower(): value.decode("latin-1") for name, value in request.headers}
         found[b"host"] = request._event.host  # noqa: SLF001  wsproto keeps it from the headers, trio-websocket to itself
-        guest = await self._guest(request.path, found, request.proposed_subprotocols, remote)
+        try:
+            guest = await self._guest(request.path, found, request.proposed_subprotocols, remote)
+        except Outage:
+            guest = Refusal(Code.UNAVAILABLE, "the database cannot be reached", retry_after_s=1)
         if isinstance(guest, Refusal):
             body = msgspec.json.encode(problem(guest, urlsplit(request.path).path))
             extra = tuple((name.encode(), value.encode()) for name, value in headers(guest).items())
