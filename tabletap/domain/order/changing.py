@@ -10,7 +10,7 @@ from tabletap.domain.messages import Absorb, Unmerge
 from tabletap.domain.vocabulary import Channel
 
 from .commands import Change, MergeInto, MoveTable
-from .following import follow_lines, illegal, reopen, reversal_of
+from .following import cancelled, follow_lines, illegal, reopen
 from .making import void
 from .state import CLOSED, DONE, UNMADE, I, Order, S, evolve
 
@@ -72,14 +72,7 @@ def merge_into(state: Order, command: MergeInto) -> Decision | Refusal:
     if state.applied or state.reserved:
         return Refusal(Code.ORDER_PAID, "an order with payments cannot be merged: settle or refund them first")
     live = [line for line in state.lines.values() if line.live]
-    merged = e.OrderCancelled(
-        order_id=state.placed.order_id,
-        number=state.placed.number,
-        was=state.status,
-        reversal=reversal_of(live, state.unsettled),
-        reason="merged",
-        merged_into=command.into,
-    )
+    merged = cancelled(state, "merged", command.into)
     absorb = Absorb(
         source=state.placed.order_id,
         into=command.into,

@@ -1,7 +1,7 @@
 """What follows by itself: from the lines, from the money, from time."""
 
 from tabletap.domain import events as e
-from tabletap.domain.base import Context, Event, Kind, Message, Ref
+from tabletap.domain.base import Context, Event, Kind, Message, OrderId, Ref
 from tabletap.domain.errors import Code, Refusal
 from tabletap.domain.messages import ClosePayment
 from tabletap.domain.vocabulary import OrderStatus
@@ -63,6 +63,19 @@ def follow_money(state: Order, ctx: Context) -> tuple[Event, ...]:
         return lines
     paid = (status_changed(state, S.PAID),) if state.applied else ()
     return (*paid, *release_to_kitchen(state, ctx))
+
+
+def cancelled(state: Order, reason: str | None, merged_into: OrderId | None = None) -> e.OrderCancelled:
+    """The end of the order before its time: the sale of all that still stands is taken back."""
+    live = [line for line in state.lines.values() if line.live]
+    return e.OrderCancelled(
+        order_id=state.placed.order_id,
+        number=state.placed.number,
+        was=state.status,
+        reversal=reversal_of(live, state.unsettled),
+        reason=reason,
+        merged_into=merged_into,
+    )
 
 
 def close_payments(state: Order, reason: str) -> tuple[Message, ...]:

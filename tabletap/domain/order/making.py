@@ -6,6 +6,7 @@ from tabletap.domain.errors import Code, Refusal
 
 from .commands import MoveItem, MoveOrder
 from .following import (
+    cancelled,
     close_payments,
     follow_lines,
     follow_money,
@@ -51,15 +52,7 @@ def cancel(state: Order, reason: str | None, ctx: Context) -> Decision | Refusal
         return illegal(state, "be cancelled by its customer", "it is being made")
     if state.kept > 0:
         return Refusal(Code.ORDER_PAID, f"{state.kept} cents have been paid: refund them first")
-    live = [line for line in state.lines.values() if line.live]
-    cancelled = e.OrderCancelled(
-        order_id=state.placed.order_id,
-        number=state.placed.number,
-        was=state.status,
-        reversal=reversal_of(live, state.unsettled),
-        reason=reason,
-    )
-    return Decision((cancelled,), messages=close_payments(state, "the order was cancelled"))
+    return Decision((cancelled(state, reason),), messages=close_payments(state, "the order was cancelled"))
 
 
 def move_item(state: Order, command: MoveItem, ctx: Context) -> Decision | Refusal:
