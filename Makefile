@@ -5,7 +5,7 @@ ROUNDS ?= 20
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo serve test check format bench-actors bench-orders crash clean
+.PHONY: demo serve test check format bench-actors bench-orders crash chaos-payments docs clean
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -43,6 +43,12 @@ bench-orders: $(VENV)/.dev
 
 crash: $(VENV)/.dev
 	$(BIN)/python -m tests.load.crash --rounds $(ROUNDS)
+
+chaos-payments: $(VENV)/.dev
+	$(BIN)/python -m tests.load.chaos_payments
+
+docs: $(VENV)/.runtime
+	$(BIN)/python -m tabletap.domain.picture
 
 clean:
 	rm -rf $(VENV) .tabletap

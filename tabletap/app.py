@@ -23,10 +23,9 @@ from tabletap.actors.entity import Cradle, House
 from tabletap.actors.nouns import factories, midwife
 from tabletap.actors.ports import Sent
 from tabletap.actors.runtime import DeadLetter, Limits, Outage, System, Waker, WallClock
+from tabletap.banking import Banking, workers
 from tabletap.domain.base import Kind, Ref
-from tabletap.domain.vocabulary import Method
-from tabletap.gateways.bank_qr import BankQrGateway
-from tabletap.gateways.cash import CashGateway
+from tabletap.domain.charge import Charge
 from tabletap.http import openapi
 from tabletap.http.auth import Authenticator, AuthSettings
 from tabletap.http.directory import CafeDirectory
@@ -43,12 +42,16 @@ from tabletap.realtime.hub import Hub, HubLimits
 from tabletap.realtime.session import serve_session
 from tabletap.realtime.tickets import tickets_from
 from tabletap.settings import Settings, secret_of
+from tabletap.store.balances import Balances
 from tabletap.store.embedded import EmbeddedPostgres
+from tabletap.store.jobs import Jobs
 from tabletap.store.migrate import migrate
 from tabletap.store.outbox import Relay
 from tabletap.store.pool import Database
 from tabletap.store.reader import Reader
+from tabletap.store.statements import StatementTable
 from tabletap.store.sweep import keep_sweeping
+from tabletap.store.trail import Trail
 from tabletap.store.wakes import WakeTable
 from tabletap.store.writer import Writer
 
@@ -92,7 +95,7 @@ class Server:
         clock = WallClock()
         self.metrics = Metrics(self._figures)
         publisher = Metered(self.hub, self.metrics)
-        self.relay = Relay(database, self._deliver)
+        self.relay = Relay(database, self._deliver, workers=workers(lambda: self.banking), heard=self.hub.flows.tell)
         self.writer = Writer(database, publisher, self.relay, clock=clock)
         self.boards = Boards()
         house = House(
@@ -122,6 +125,17 @@ class Server:
             self.system, self.relay, ask_timeout_s=settings.actors.ask_timeout_s, follow_s=settings.actors.follow_s
         )
         self.directory = CafeDirectory(self.reader)
+        self.banking = Banking(
+            settings,
+            database,
+            self.reader,
+            publisher,
+            self.desk,
+            wake=self.relay.wake,
+            public_url=self.public_url,
+            return_to=self._return_to,
+            now=clock.now,
+        )
         self.auth = Authenticator(
             AuthSettings(
                 secret=secret_of(settings),
@@ -143,10 +157,15 @@ class Server:
                 reader=self.reader,
                 boards=self.boards,
                 directory=self.directory,
-                gateways={
-                    Method.CASH: CashGateway(),
-                    Method.QR_CODE_BANK_TRANSFER: BankQrGateway(self.public_url),
-                },
+                gateways=self.banking.registry.by_method,
+                providers=self.banking.registry.by_provider,
+                inbox=self.banking.inbox,
+                endpoints=self.banking.endpoints,
+                statements=StatementTable(database),
+                balances=Balances(database),
+                trail=Trail(database),
+                reconciliation=self.banking.reconciliation,
+                jobs=Jobs(database, self.relay),
                 auth=self.auth,
                 public_url=self.public_url,
                 now=clock.now,
@@ -160,6 +179,10 @@ class Server:
         """Where customers reach this server."""
         server = self.settings.server
         return server.public_url.rstrip("/") or f"http://{server.host}:{self.port}"
+
+    def _return_to(self, charge: Charge) -> str:
+        cafe = self.directory.by_id(charge.cafe_id)
+        return f"{self.public_url()}/{cafe.slug if cafe else ''}?payment={charge.reference}"
 
     async def _deliver(self, sent: Sent) -> None:
         await self.desk.deliver(sent)
@@ -179,6 +202,7 @@ class Server:
                 await self.directory.refresh()
                 house.start_soon(self.directory.run)
                 house.start_soon(self.doors.run)
+                await house.start(self.banking.run)
                 await self._wake_kitchens()
                 await self._serve(stop, task_status)
                 self._stopping = True
@@ -245,7 +269,7 @@ class Server:
                 "service": "tabletap",
                 "version": __version__,
                 "port": self.port,
-                "paymentMethods": [method.value for method in Method],
+                "paymentMethods": [method.value for method in self.banking.registry.by_method],
                 "operations": len(OPERATIONS),
                 "status": "running",
             }

@@ -1,4 +1,5 @@
-"""The command line: ``serve``, ``demo``, ``migrate``, ``rebuild``, ``token``, ``simulate``."""
+"""The command line: ``serve``, ``demo``, ``sandbox``, ``migrate``, ``rebuild``, ``audit``, ``dead-letters``, ``token``,
+``simulate``."""
 
 import argparse
 import hashlib
@@ -9,6 +10,8 @@ import sys
 import tomllib
 import urllib.request
 from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,21 +19,26 @@ import msgspec
 import trio
 from uuid_utils.compat import uuid7
 
-from tabletap import logs, settings
+from tabletap import auditing, logs, settings
 from tabletap.app import Server, open_database, run
 from tabletap.domain.base import SYSTEM, CafeId, Kind, Ref, Role
 from tabletap.domain.cafe import OpenCafe
 from tabletap.domain.errors import Refusal
 from tabletap.domain.menu import Menu
 from tabletap.domain.settings import CafeSettings
+from tabletap.gateways.sandbox import process as sandbox
+from tabletap.gateways.sandbox.doors import Credentials
 from tabletap.http.auth import Authenticator, AuthSettings
 from tabletap.http.operations.cafes import table_url
+from tabletap.sandboxed import sandboxed
 from tabletap.store.embedded import PostgresFailed, StateFolderBusy
+from tabletap.store.jobs import Jobs
 from tabletap.store.migrate import MigrationRefused
 from tabletap.store.rebuild import rebuild
 
 DEMO = settings.CONFIG / "demo"
 DEMO_TOKEN_LIFETIME_S = 30 * 24 * 3600
+EXPECTED = (StateFolderBusy, PostgresFailed, MigrationRefused, sandbox.SandboxFailed, FileNotFoundError, ValueError)
 PEOPLE = [role for role in Role if role is not Role.SYSTEM]
 
 
@@ -44,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     try:
         status: int = parsed.command(parsed)
-    except (StateFolderBusy, PostgresFailed, MigrationRefused, FileNotFoundError, ValueError) as error:
+    except EXPECTED as error:
         print(f"tabletap: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -68,8 +76,22 @@ def _parser() -> argparse.ArgumentParser:
         added = command(name, function, summary)
         added.add_argument("--port", type=int, help="0: a free one")
         added.add_argument("--host")
+    stand_in = command("sandbox", _sandbox, "play the provider Payconic, without real money")
+    stand_in.add_argument("--port", type=int, default=0, help="0: the one it had last time, else a free one")
+    stand_in.add_argument("--host", default="127.0.0.1")
+    stand_in.add_argument("--state", default=":memory:", metavar="FILE", help="its books; left out: in memory")
+    stand_in.add_argument("--key", help="of the merchant; left out, as the others: from the settings")
+    stand_in.add_argument("--merchant", help="its id")
+    stand_in.add_argument("--webhook-secret", help="signs webhooks")
+    stand_in.add_argument("--until-stdin-closes", action="store_true", help="end with who holds its other end")
     command("migrate", _migrate, "bring the database up to date")
     command("rebuild", _rebuild, "build all projections and the ledger again from the log")
+    dead = command("dead-letters", _dead_letters, "list jobs and messages that were given up, or try one again")
+    dead.add_argument("--replay", type=UUID, metavar="ID", help="put this one back into its queue")
+    audited = command("audit", _audit, "prove the ledger against log, orders and payments; status 1 where it cannot be")
+    audited.add_argument("--cafe", metavar="SLUG", help="this one alone")
+    audited.add_argument("--at", metavar="TIME", help="as it was at a past time, like 2026-03-10T12:00:00Z")
+    audited.add_argument("--json", action="store_true", help="the whole report, as the last line")
     token = command("token", _token, "issue a person's token")
     token.add_argument("--role", required=True, choices=[role.value for role in PEOPLE])
     token.add_argument(
@@ -105,7 +127,8 @@ def _demo(parsed: argparse.Namespace) -> int:
         _write_demo(server, url, await _open_demo(server))
         print(f"ready {url}", flush=True)
 
-    trio.run(run, loaded, ready)
+    with sandboxed(loaded) as loaded:
+        trio.run(run, loaded, ready)
     return 0
 
 
@@ -150,6 +173,7 @@ def _write_demo(server: Server, url: str, cafe_id: CafeId) -> None:
             for role in PEOPLE
         },
         "posApiKey": f"tt_{till.hex()}",
+        "sandboxUrl": server.settings.payconic.url,
         "tables": [{"name": name, "url": table_url(url, entry.slug, name)} for name in tables],
     }
     path = server.settings.state / "demo.json"
@@ -161,6 +185,29 @@ def _write_demo(server: Server, url: str, cafe_id: CafeId) -> None:
 
 
 # -- the rest
+
+
+def _sandbox(parsed: argparse.Namespace) -> int:
+    loaded = settings.load()
+    logs.configure(as_json=loaded.server.log_json)
+    credentials = Credentials(
+        key=parsed.key or loaded.payconic.key,
+        merchant_id=parsed.merchant or loaded.payconic.merchant_id,
+        webhook_secret=parsed.webhook_secret or loaded.payconic.webhook_secret,
+    )
+    if not all(msgspec.structs.astuple(credentials)):
+        raise ValueError("the sandbox needs --key, --merchant and --webhook-secret, or TABLETAP_PAYCONIC_...")
+    serve = partial(
+        sandbox.run,
+        credentials,
+        host=parsed.host,
+        port=parsed.port,
+        state=parsed.state,
+        until_stdin_closes=parsed.until_stdin_closes,
+        ready=lambda url: print(f"ready {url}", flush=True),
+    )
+    trio.run(serve)
+    return 0
 
 
 def _migrate(_: argparse.Namespace) -> int:
@@ -180,6 +227,28 @@ def _rebuild(_: argparse.Namespace) -> int:
 
     trio.run(work)
     return 0
+
+
+def _audit(parsed: argparse.Namespace) -> int:
+    at = msgspec.convert(parsed.at, datetime) if parsed.at else None
+    if at is not None and at.tzinfo is None:
+        raise ValueError("--at needs its offset from UTC, like 2026-03-10T12:00:00Z")
+    return trio.run(auditing.run, settings.load(), parsed.cafe, at, parsed.json)
+
+
+def _dead_letters(parsed: argparse.Namespace) -> int:
+    async def work() -> int:
+        async with open_database(settings.load()) as database:
+            jobs = Jobs(database)
+            if parsed.replay is not None:
+                risen = await jobs.replay(parsed.replay)
+                print("it is in its queue again" if risen else "there is no such dead letter")
+                return 0 if risen else 1
+            for one in await jobs.dead_letters(limit=500):
+                print(f"{one.id} {one.died_at:%Y-%m-%d %H:%M} {one.queue} {one.what} {one.attempts}x {one.reason}")
+        return 0
+
+    return trio.run(work)
 
 
 def _token(parsed: argparse.Namespace) -> int:

@@ -9,37 +9,27 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from tabletap.domain import cardlike
+
 HIDDEN = "[hidden]"
 _SECRET_KEYS = re.compile(r"token|secret|password|authorization|api_?key|phone|email", re.IGNORECASE)
 _TOKENS = re.compile(r"\b(?:trk_[\w-]{8,}|eyJ[\w-]+\.[\w-]+\.[\w-]+)")
-_DIGITS = re.compile(r"(?<![\w-])(?:\d[ -]?){12,18}\d(?![\w-])")
-
-
-def luhn(digits: str) -> bool:
-    """Whether the digits pass the check of ISO/IEC 7812, as every card number does."""
-    total = 0
-    for index, digit in enumerate(reversed(digits)):
-        value = int(digit) * (2 if index % 2 else 1)
-        total += value - 9 if value > 9 else value
-    return total % 10 == 0
-
-
-def _hide_card(match: re.Match[str]) -> str:
-    return HIDDEN if luhn(re.sub(r"\D", "", match.group())) else match.group()
 
 
 def redact(value: Any) -> Any:
     """The value without what must not be written down."""
     if isinstance(value, str):
-        return _DIGITS.sub(_hide_card, _TOKENS.sub(HIDDEN, value))
+        return cardlike.redact(_TOKENS.sub(HIDDEN, value))
     if isinstance(value, Mapping):
-        return {key: HIDDEN if _SECRET_KEYS.search(str(key)) else redact(inner) for key, inner in value.items()}
+        return {
+            redact(str(key)): HIDDEN if _SECRET_KEYS.search(str(key)) else redact(inner) for key, inner in value.items()
+        }
     if isinstance(value, list | tuple | set | frozenset):
         return [redact(inner) for inner in value]
-    if isinstance(value, int) and redact(str(value)) == HIDDEN:
-        return HIDDEN
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int | float):
+        return cardlike.MASK if cardlike.is_number(value) else value
     return redact(str(value))
 
 

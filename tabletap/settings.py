@@ -13,24 +13,39 @@ from typing import Annotated, Any
 
 import msgspec
 
+from tabletap.actors.reconciliation import ReconciliationSettings
+from tabletap.gateways.payconic import PayconicSettings
+from tabletap.gateways.stripe import StripeSettings
 from tabletap.http.limits import RateLimits
 from tabletap.http.listener import ListenerLimits
 from tabletap.http.rest import RestSettings
 from tabletap.realtime.rooms import RoomLimits
 from tabletap.realtime.stream import SessionLimits
 from tabletap.store.embedded import EmbeddedLimits
+from tabletap.store.endpoints import EndpointSettings
+from tabletap.store.inbox import InboxSettings
 from tabletap.store.pool import PoolLimits
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 SECRET_AT_LEAST = 32
 
 _FROM_ENVIRONMENT = {
-    "TABLETAP_HOST": "host",
-    "TABLETAP_PORT": "port",
-    "TABLETAP_PUBLIC_URL": "public_url",
-    "TABLETAP_STATE": "state",
-    "TABLETAP_SECRET": "secret",
-    "DATABASE_URL": "database_url",
+    "TABLETAP_HOST": ("server", "host"),
+    "TABLETAP_PORT": ("server", "port"),
+    "TABLETAP_PUBLIC_URL": ("server", "public_url"),
+    "TABLETAP_STATE": ("server", "state"),
+    "TABLETAP_SECRET": ("server", "secret"),
+    "DATABASE_URL": ("server", "database_url"),
+    "TABLETAP_PAYCONIC_URL": ("payconic", "url"),
+    "TABLETAP_PAYCONIC_KEY": ("payconic", "key"),
+    "TABLETAP_PAYCONIC_MERCHANT": ("payconic", "merchant_id"),
+    "TABLETAP_PAYCONIC_WEBHOOK_SECRET": ("payconic", "webhook_secret"),
+    "TABLETAP_STRIPE_URL": ("stripe", "url"),
+    "TABLETAP_STRIPE_KEY": ("stripe", "key"),
+    "TABLETAP_STRIPE_WEBHOOK_SECRET": ("stripe", "webhook_secret"),
+    "TABLETAP_STRIPE_PAGE": ("stripe", "page"),
+    "TABLETAP_STRIPE_TIMEOUT_S": ("stripe", "timeout_s"),
+    "TABLETAP_STRIPE_TOLERANCE_S": ("stripe", "tolerance_s"),
 }
 
 
@@ -79,6 +94,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     actors: ActorSettings
     pool: PoolLimits
     embedded: EmbeddedLimits
+    reconciliation: ReconciliationSettings
+    payconic: PayconicSettings
+    stripe: StripeSettings
+    inbox: InboxSettings
+    endpoints: EndpointSettings
 
     @property
     def state(self) -> Path:
@@ -96,9 +116,9 @@ def load(name: str | None = None, environment: Mapping[str, str] | None = None, 
     if name is not None:
         for section, values in tomllib.loads((CONFIG / f"{name}.toml").read_text()).items():
             merged[section] = merged.get(section, {}) | values
-    for variable, key in _FROM_ENVIRONMENT.items():
+    for variable, (section, key) in _FROM_ENVIRONMENT.items():
         if environment.get(variable):
-            merged["server"][key] = environment[variable]
+            merged[section][key] = environment[variable]
     merged["server"] |= {key: value for key, value in server.items() if value is not None}
     return msgspec.convert(merged, Settings, strict=False)
 

@@ -82,7 +82,7 @@ def test_every_command_explains_itself(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     shown = capsys.readouterr().out
-    for command in ("serve", "demo", "migrate", "rebuild", "token", "simulate"):
+    for command in ("serve", "demo", "sandbox", "migrate", "rebuild", "token", "simulate"):
         assert command in shown
         with pytest.raises(SystemExit) as left:
             main([command, "--help"])
@@ -100,7 +100,7 @@ def test_a_demo_tells_all_one_needs_to_try_it_and_a_second_start_finds_the_data_
         state = folder / "state"
         with running_demo(state) as demo:
             told = demo.told
-            assert told.keys() == {"url", "cafe", "tokens", "posApiKey", "tables"}
+            assert told.keys() == {"url", "cafe", "tokens", "posApiKey", "sandboxUrl", "tables"}
             assert told["url"] == demo.url
             assert told["cafe"].keys() == {"id", "slug"}
             assert told["tokens"].keys() == {"customer", "staff", "kitchen", "counter", "manager", "owner", "admin"}

@@ -49,9 +49,12 @@ class Quote(Query, frozen=True):
 
 
 class Available(Query, frozen=True):
-    """Whether so many of each sku can still be sold. None: yes; else the refusal."""
+    """Whether an order that was admitted can still be had, or something of it is 86'd. None: it can; else the refusal.
 
-    quantities: dict[str, int]
+    How many are left is no question: what a countdown counts, it has counted when the order was admitted.
+    """
+
+    skus: frozenset[str]
 
 
 class QueueTick(msgspec.Struct, frozen=True):
@@ -128,7 +131,7 @@ class CafeLife(Life[Cafe]):
             case Quote():
                 return rules.quote(state, query.wishes, now, query.field)
             case Available():
-                gone = [sku for sku, n in query.quantities.items() if not state.available(sku, n, now)]
+                gone = sorted(sku for sku in query.skus if state.out(sku, now))
                 return Refusal(Code.ITEM_UNAVAILABLE, f"sold out: {', '.join(gone)}") if gone else None
             case _:
                 raise AssertionError(query)

@@ -7,7 +7,7 @@ are never mixed: *not executed* (ask again), *unknown* (look first), *failed* (a
 from typing import Any, Protocol
 from uuid import UUID
 
-from tabletap.domain.base import By, Command, Ref
+from tabletap.domain.base import By, Command, Message, Ref
 from tabletap.domain.errors import Code, Refusal
 
 from .entity import Done, Envelope, Query
@@ -58,15 +58,22 @@ class Desk:
     async def ask(self, ref: Ref, command: Command, by: By, idempotency: Idempotency | None = None) -> Any | Refusal:
         """Have ``command`` carried out.
 
-        The answer comes when it is durable, and when what it says to other entities has reached them (or a moment
-        later): whoever is told that a payment is complete finds its order paid.
+        The answer comes when it is durable, and when what it says to other entities has reached them and the jobs it
+        gives have been tried (or a moment later): whoever is told that a payment is complete finds its order paid.
         """
-        answer = await self._ask(ref, Envelope(command, by, idempotency))
-        if isinstance(answer, Done):
-            if answer.sent:
-                await self._courier.delivered(answer.sent, self._follow_s)
-            return answer.value
-        return answer
+        return await self._followed(await self._ask(ref, Envelope(command, by, idempotency)), jobs=True)
+
+    async def tell(self, ref: Ref, command: Command, by: By) -> Any | Refusal:
+        """The same for who does a job themselves: those that follow from it may have to wait for theirs to end."""
+        return await self._followed(await self._ask(ref, Envelope(command, by)), jobs=False)
+
+    async def _followed(self, answer: Any, *, jobs: bool) -> Any | Refusal:
+        if not isinstance(answer, Done):
+            return answer
+        following = (*answer.sent, *answer.jobs) if jobs else answer.sent
+        if following:
+            await self._courier.delivered(following, self._follow_s)
+        return answer.value
 
     async def query(self, ref: Ref, query: Query) -> Any | Refusal:
         """Ask a question."""
@@ -99,6 +106,7 @@ class Desk:
 
     async def deliver(self, sent: Sent) -> None:
         """Hand an outbox row to its entity, whose commit consumes it. Raises what the courier counts as a failure."""
+        assert isinstance(sent.message, Message)
         envelope = Envelope(sent.message.command, sent.by, consumes=sent.id)
         answer = await self._system.ask(address(sent.message.to), envelope, timeout=self._ask_timeout_s)
         if isinstance(answer, Refusal) and answer.code in NOT_NOW:

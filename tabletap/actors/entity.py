@@ -47,8 +47,9 @@ KEEP_REFUSAL = timedelta(hours=1)
 CONFLICTS_AT_MOST = 5
 """Losing the race for the log this often in a row is no race any more: somebody else owns this cafe."""
 
-NEVER_STORED = frozenset({Code.VALIDATION_ERROR})
-"""A request that was wrong in itself may be mended and sent again under its key."""
+NEVER_STORED = frozenset({Code.VALIDATION_ERROR, Code.DUPLICATE_IN_PROGRESS})
+"""A request that was wrong in itself may be mended and sent again under its key; so may one that came a moment too
+early."""
 
 IN_PROGRESS = Refusal(Code.DUPLICATE_IN_PROGRESS, "a request with this key is under way: ask again", retry_after_s=1)
 
@@ -70,10 +71,11 @@ class Query(msgspec.Struct, frozen=True):
 
 
 class Done(msgspec.Struct, frozen=True):
-    """The answer to a command that was carried out. ``sent``: outbox rows that follow from it."""
+    """The answer to a command that was carried out. ``sent``, ``jobs``: outbox rows that follow from it."""
 
     value: Any
     sent: tuple[UUID, ...] = ()
+    jobs: tuple[UUID, ...] = ()
 
 
 class Life(ABC, Generic[S]):
@@ -310,12 +312,13 @@ class Entity(Actor, Generic[S]):
                 outcome.state = life.evolve(outcome.state, event)
         outcome.births += births
         sent = [Sent(house.new_id(), message, envelope.by) for message in decision.messages]
-        outcome.sent += sent
+        jobs = [Sent(job.id or house.new_id(), job, envelope.by) for job in decision.jobs]
+        outcome.sent += [*sent, *jobs]
         if envelope.consumes is not None:
             outcome.consumed.append(envelope.consumes)
         value = life.reply(outcome.state, [newborn.state for newborn in births])
         self._remember(outcome, envelope, value, ok=True, until=now + KEEP_ANSWER)
-        return Done(value, tuple(row.id for row in sent))
+        return Done(value, tuple(row.id for row in sent), tuple(row.id for row in jobs))
 
     @staticmethod
     def _remember(outcome: _Outcome, envelope: Envelope, answer: Any, *, ok: bool, until: datetime) -> None:

@@ -6,12 +6,14 @@ from typing import Any
 
 from tabletap.domain.base import Birth, Kind, Ref
 
+from .account import AccountLife
 from .cafe import CafeActor, CafeLife, Kitchen
 from .drawer import DrawerLife
 from .entity import Entity, House, Life, Newborn
 from .order import OrderLife
 from .payment import PaymentLife
 from .runtime import Actor, Address
+from .tips import TipsLife
 
 _CAFE = CafeLife()
 LIVES: Mapping[Kind, Life[Any]] = MappingProxyType(
@@ -20,6 +22,8 @@ LIVES: Mapping[Kind, Life[Any]] = MappingProxyType(
         Kind.ORDER: OrderLife(),
         Kind.PAYMENT: PaymentLife(),
         Kind.DRAWER: DrawerLife(),
+        Kind.ACCOUNT: AccountLife(),
+        Kind.TIPS: TipsLife(),
     }
 )
 
@@ -47,5 +51,5 @@ def factories(house: House, kitchen: Kitchen) -> Mapping[str, Callable[[Address]
 
     return {
         Kind.CAFE.value: lambda address: CafeActor(ref_of(address), _CAFE, house, kitchen),
-        **{kind.value: entity(kind) for kind in (Kind.DRAWER, Kind.ORDER, Kind.PAYMENT)},
+        **{kind.value: entity(kind) for kind in (Kind.TIPS, Kind.ACCOUNT, Kind.DRAWER, Kind.ORDER, Kind.PAYMENT)},
     }

@@ -4,22 +4,28 @@ The store implements ``Journal`` and ``Reader``; tests implement them in memory;
 Times are aware UTC; ids are UUIDs; bodies are JSON bytes.
 """
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
 
 from tabletap.domain.access import Subject
-from tabletap.domain.base import By, CafeId, Event, Message, OrderId, PaymentId, Ref
+from tabletap.domain.account import Account
+from tabletap.domain.base import By, CafeId, Event, Job, Message, OrderId, PaymentId, Ref, Task
 from tabletap.domain.cafe import Cafe
+from tabletap.domain.charge import Charge, Dispute, RefundOrder, RefundStanding, Standing
 from tabletap.domain.drawer import Drawer
 from tabletap.domain.events import AnyEvent
+from tabletap.domain.jobs import DeadLetter, FlowState, QueueDepth
 from tabletap.domain.order import Order, OrderView
 from tabletap.domain.payment import Payment, PaymentView
+from tabletap.domain.tips import TipJar
 
-State = Cafe | Order | Payment | Drawer
+from .holding_ports import Holdings
+
+State = Cafe | Order | Payment | Drawer | Account | TipJar
 """The states that are projected into rows when they change."""
 
 
@@ -90,10 +96,10 @@ class New(msgspec.Struct, frozen=True):
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """An outbox row: ``message`` as it was decided, with its own id."""
+    """An outbox row: ``message`` (for an entity) or job (for a queue) as it was decided, with its own id."""
 
     id: UUID
-    message: Message
+    message: Message | Job
     by: By
 
 
@@ -156,6 +162,9 @@ class CafeEntry(msgspec.Struct, frozen=True):
 class Reader(Protocol):
     """Questions answered from the projections and the log. Every answer is as new as the last commit."""
 
+    @property
+    def holdings(self) -> Holdings: ...
+
     async def cafes(self) -> Sequence[CafeEntry]:
         """Every cafe of the installation."""
         ...
@@ -172,10 +181,18 @@ class Reader(Protocol):
         """The active orders (oldest first) and the offset of the log at which they were so."""
         ...
 
+    async def unreleased(self, cafe_id: CafeId, sku: str) -> Sequence[OrderId]:
+        """The cafe's living orders that contain ``sku`` and that the kitchen does not have, oldest first."""
+        ...
+
     async def payment(self, payment_id: PaymentId) -> PaymentView | None: ...
 
     async def subject(self, kind: str, ident: UUID) -> Subject | None:
-        """Whose an ``order`` or a ``payment`` is."""
+        """Whose an ``order``, a ``payment`` or a ``flow`` is."""
+        ...
+
+    async def flow(self, flow: UUID) -> FlowState | None:
+        """How far a flow of jobs is."""
         ...
 
     async def log(self, cafe_id: CafeId, after: int, limit: int, order_id: OrderId | None = None) -> Sequence[Recorded]:
@@ -209,6 +226,32 @@ class Publisher(Protocol):
         ...
 
 
+class CarriedOut(msgspec.Struct, frozen=True):
+    """A line of a bank's statement that its payment has counted. ``outcome``: the payment's status after that."""
+
+    line_id: str
+    payment_id: PaymentId
+    booked_on: date
+    amount: int
+    outcome: str
+
+
+class Statements(Protocol):
+    """What imported bank statements are compared with, and what became of their lines."""
+
+    async def payments(self, cafe_id: CafeId, references: Collection[str]) -> Mapping[str, PaymentId]:
+        """The payments of the cafe among these references."""
+        ...
+
+    async def carried_out(self, cafe_id: CafeId, line_ids: Collection[str]) -> Mapping[str, CarriedOut]:
+        """Those of these lines that have been carried out."""
+        ...
+
+    async def record(self, cafe_id: CafeId, lines: Sequence[CarriedOut], answered: Answered, now: datetime) -> None:
+        """Keep what was carried out, and the answer to its import, at once."""
+        ...
+
+
 class Presentation(msgspec.Struct, frozen=True):
     """How a customer pays: a page to go to, or a QR code to scan."""
 
@@ -217,9 +260,115 @@ class Presentation(msgspec.Struct, frozen=True):
     qr_code_data: str | None = None
 
 
+class GatewayDown(Exception):  # noqa: N818  nobody's mistake
+    """The provider was not reached, so it has done nothing: ask it again later."""
+
+
+class GatewaySilent(Exception):  # noqa: N818  nobody's mistake
+    """The answer never came, or made no sense: whether it was done is unknown, and only ``verify`` can tell."""
+
+
+class ForgedWebhook(Exception):  # noqa: N818  what it is
+    """The signature is not the provider's (or too old): nothing of it is believed."""
+
+
+class MalformedWebhook(Exception):  # noqa: N818  what it is
+    """Rightly signed, but not what we can read."""
+
+
+class Heard(msgspec.Struct, frozen=True, kw_only=True):
+    """A webhook, understood. ``event_id``: the provider's own, the same on every delivery.
+
+    ``payment_id`` None: nothing of ours. ``sequence``: its place among the events of its payment, from 1 without gaps;
+    None: the provider does not number them, and what it says of a charge is only a reason to ask (``VerifyCharge``).
+    """
+
+    event_id: str
+    type: str
+    payment_id: PaymentId | None
+    sequence: int | None = None
+    standing: Standing | None = None
+    refund: tuple[UUID, RefundStanding] | None = None
+    dispute: Dispute | None = None
+
+
 class Gateway(Protocol):
-    """One way of paying (spec P1)."""
+    """One way of paying (spec P1), however its money is really taken.
+
+    Everything is idempotent by ``charge.payment_id`` and ``refund.refund_id``. The asynchronous methods raise
+    GatewayDown (nothing was done) and GatewaySilent (unknown); a provider's no is a standing, not an exception.
+    """
+
+    provider: str
+    """Whose webhooks are ours: the name in ``/api/webhooks/{provider}``; empty where there are none."""
+
+    manual: bool
+    """Whether staff say when the money is here (cash, transfer): nothing to ask anybody."""
+
+    async def initiate(self, charge: Charge) -> Standing:
+        """Begin to take the money."""
+        ...
+
+    async def verify(self, charge: Charge) -> Standing:
+        """How the charge stands; ``ABSENT`` where it was never made."""
+        ...
+
+    async def cancel(self, charge: Charge) -> Standing:
+        """Give the charge up if that is still possible; how it stands after that."""
+        ...
+
+    async def refund(self, charge: Charge, refund: RefundOrder) -> RefundStanding:
+        """Give (part of) it back."""
+        ...
+
+    async def verify_refund(self, charge: Charge, refund: RefundOrder) -> RefundStanding:
+        """How a refund stands; ``ABSENT`` where it was never made."""
+        ...
+
+    def handle_webhook(self, headers: Mapping[str, str], body: bytes) -> Heard:
+        """Check and read a webhook; header names are in lower case. Raises ForgedWebhook, MalformedWebhook."""
+        ...
 
     def present(self, payment: PaymentView, cafe: Cafe) -> Presentation:
         """What to show for a payment that is to be made."""
+        ...
+
+
+Worker = Callable[[Any, Sent], Awaitable[None]]
+Workers = Mapping[type[Task], Worker]
+"""Who does which task. A worker is given the task and its outbox row, and returns when it is done: at least once. It is
+asked again after whatever it raises, as often as its queue's policy says; an ``Outage`` does not count."""
+
+
+class Later(Exception):  # noqa: N818  no error: not yet
+    """Raised by a worker: not now, and nobody's failure. Try again in so many seconds."""
+
+    def __init__(self, seconds: float, reason: str) -> None:
+        super().__init__(reason)
+        self.seconds = seconds
+
+
+class GiveUp(Exception):  # noqa: N818  a decision
+    """Raised by a worker: no further attempt can help. It is a dead letter at once."""
+
+
+class JobBoard(Protocol):
+    """What is in the queues, for those who operate them. ``cafes`` None: of all of them."""
+
+    async def enqueue(self, jobs: Sequence[Job], by: By) -> Sequence[Sent]:
+        """Put jobs into their queues, durably; for whoever has no commit of an actor to put them into."""
+        ...
+
+    async def queues(self, cafes: Collection[CafeId] | None = None) -> Sequence[QueueDepth]:
+        """What is in each queue now."""
+        ...
+
+    async def dead_letters(
+        self, cafes: Collection[CafeId] | None = None, *, before: UUID | None = None, limit: int = 100
+    ) -> Sequence[DeadLetter]:
+        """What was given up, the latest first. ``before``: paging."""
+        ...
+
+    async def replay(self, id_: UUID, cafes: Collection[CafeId] | None = None) -> bool:
+        """Try it again from the beginning. False: there is none such."""
         ...

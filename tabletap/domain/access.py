@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from .base import By, CafeId, OrderId, Role
-from .errors import Code, Refusal
+from .errors import Code, Refusal, invalid
 from .menu import is_slug
 
 STAFF = frozenset({Role.STAFF, Role.COUNTER, Role.MANAGER, Role.OWNER, Role.ADMIN})
@@ -85,6 +85,19 @@ def owns(principal: Principal, order_id: OrderId, customer_id: str | None) -> bo
     if principal.order_id is not None:
         return principal.order_id == order_id
     return principal.role is Role.CUSTOMER and customer_id is not None and principal.user == customer_id
+
+
+def credit_spender(principal: Principal, customer_id: str | None) -> str | Refusal:
+    """Whose credit the principal may spend: a customer with an account their own, staff that of the one they name.
+
+    A tracking token proves that somebody holds an order, not who they are.
+    """
+    own = principal.user if principal.order_id is None else None
+    if principal.role in STAFF and principal.order_id is None:
+        return customer_id or invalid("customerId", "say whose credit pays")
+    if principal.role is not Role.CUSTOMER or own is None:
+        return Refusal(Code.FORBIDDEN, "credit is spent by its owner, or by staff for them")
+    return own if customer_id in (None, own) else Refusal(Code.FORBIDDEN, "this credit is somebody else's")
 
 
 # -- rooms

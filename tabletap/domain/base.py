@@ -9,9 +9,14 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from .vocabulary import Queue
+
 CafeId = NewType("CafeId", UUID)
 OrderId = NewType("OrderId", UUID)
 PaymentId = NewType("PaymentId", UUID)
+
+INSTALLATION_CAFE = CafeId(UUID(int=0x7AB1E7A9))
+"""The reserved cafe in whose log everything is that belongs to no cafe (credit for the whole installation)."""
 
 BUSINESS_DAY_STARTS_AT_H = 4
 """A cafe's day ends when the last night owl has gone home: 04:00 in its own time zone."""
@@ -24,6 +29,8 @@ class Kind(StrEnum):
     ORDER = "order"
     PAYMENT = "payment"
     DRAWER = "drawer"
+    ACCOUNT = "account"
+    TIPS = "tips"
 
 
 class Ref(msgspec.Struct, frozen=True, order=True):
@@ -85,6 +92,29 @@ class Message(msgspec.Struct, frozen=True):
     command: Command
 
 
+class Task(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
+    """Work that is no entity's own: a call to a provider, a webhook to be sent. ``domain.tasks`` lists them all."""
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A task for a queue: an outbox row of the commit that caused it, done at least once (spec H6).
+
+    Jobs of a queue with the same ``key`` are done one after the other, in order. ``priority`` 0-10, higher first among
+    what is due. ``parent``: the job that comes after this one (and all its other children) is done; ``id`` names it
+    where somebody must (a parent, a flow), else it gets one.
+    """
+
+    queue: Queue
+    key: str
+    cafe_id: CafeId
+    task: Task
+    priority: int = 0
+    delay_s: float = 0.0
+    id: UUID | None = None
+    parent: UUID | None = None
+    flow: UUID | None = None
+
+
 class Birth(msgspec.Struct, frozen=True):
     """A new entity, brought into the world in the commit of the one that admits it."""
 
@@ -93,11 +123,12 @@ class Birth(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What follows from a command. No events, births and messages: it was already so, and nothing is written."""
+    """What follows from a command. Nothing at all: it was already so, and nothing is written."""
 
     events: tuple[Event, ...] = ()
     births: tuple[Birth, ...] = ()
     messages: tuple[Message, ...] = ()
+    jobs: tuple[Job, ...] = ()
 
 
 NOTHING = Decision()

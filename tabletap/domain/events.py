@@ -10,10 +10,20 @@ from uuid import UUID
 
 import msgspec
 
-from .base import CafeId, Event, OrderId, PaymentId
+from .base import CafeId, Event, OrderId, PaymentId, Ref
 from .menu import Menu, Priced
 from .settings import CafeSettings
-from .vocabulary import Channel, ItemStatus, Method, OrderStatus
+from .vocabulary import (
+    AccountKind,
+    Channel,
+    ChargeState,
+    ItemStatus,
+    Method,
+    OrderStatus,
+    RefundTo,
+    Surplus,
+    TipRule,
+)
 
 # -- cafe
 
@@ -69,10 +79,40 @@ class Customer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Numbered(Priced, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """A priced line with its number on the ticket."""
+    """A priced line with its number on the ticket, and its share of the order's service charge.
+
+    ``service`` is charged beside ``total`` and contains ``service_tax`` of the class ``service_class``.
+    """
 
     line: int
     added: bool = False
+    service: int = 0
+    service_tax: int = 0
+    service_class: str = ""
+
+    @property
+    def due(self) -> int:
+        """What the customer pays for the line: itself and its share of the service charge."""
+        return self.total + self.service
+
+    @property
+    def taxes(self) -> dict[str, int]:
+        """The tax contained in ``due``, by class."""
+        taxes = {self.tax_class: self.tax}
+        if self.service_tax:
+            taxes[self.service_class] = taxes.get(self.service_class, 0) + self.service_tax
+        return taxes
+
+
+class ServiceTerms(msgspec.Struct, frozen=True):
+    """A service charge as an order was placed under it: both rates in basis points, the tax contained in the charge.
+
+    What is added to the order later comes under the same terms.
+    """
+
+    rate: int
+    tax_class: str
+    tax_rate: int
 
 
 class OrderPlaced(Event, frozen=True, tag="order.placed", kw_only=True):
@@ -94,6 +134,7 @@ class OrderPlaced(Event, frozen=True, tag="order.placed", kw_only=True):
     prepay: bool = False
     needs_approval: bool = False
     released: bool = False
+    service: ServiceTerms | None = None
 
 
 class OrderAccepted(Event, frozen=True, tag="order.accepted"):
@@ -121,9 +162,10 @@ class OrderChanged(Event, frozen=True, tag="order.changed", kw_only=True):
 
 
 class Reversal(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A sale taken back: ``net`` and ``tax`` by class, out of what was still owed or what had been refunded before."""
+    """A sale taken back: ``net``, ``service`` (charge, net) and ``tax`` by class, out of what was owed or refunded."""
 
     net: int = 0
+    service: int = 0
     tax: dict[str, int] = {}
     from_receivable: int = 0
     from_refunds: int = 0
@@ -197,6 +239,15 @@ class PaymentReleased(Event, frozen=True, tag="order.payment_released", kw_only=
     payment_id: PaymentId
 
 
+class PaymentsWithdrawn(Event, frozen=True, tag="order.payments_withdrawn", kw_only=True):
+    """``sku`` sold out ``at`` before the kitchen had the order: what these payments still bring goes back."""
+
+    order_id: OrderId
+    sku: str
+    at: datetime
+    payments: tuple[PaymentId, ...] = ()
+
+
 class RefundNoted(Event, frozen=True, tag="order.refund_noted", kw_only=True):
     order_id: OrderId
     payment_id: PaymentId
@@ -208,7 +259,12 @@ class RefundNoted(Event, frozen=True, tag="order.refund_noted", kw_only=True):
 
 
 class PaymentInitiated(Event, frozen=True, tag="payment.initiated", kw_only=True):
-    """Admitted by its order, which has set ``amount`` aside for it. ``total`` = amount + tip + rounding."""
+    """Admitted by its order, which has set ``amount`` aside for it. ``total`` = amount + tip + rounding.
+
+    ``account``: the account of ours that pays (credit, gift card). ``credit``: the customer's credit account, where the
+    customer is known: refunds may go there. ``surplus``: what the cafe does with money its order has no use for.
+    ``lines``: those it pays for, ``share``: which part of how many (2 of 3), where the bill is split so.
+    """
 
     payment_id: PaymentId
     order_id: OrderId
@@ -224,11 +280,46 @@ class PaymentInitiated(Event, frozen=True, tag="payment.initiated", kw_only=True
     initiated_at: datetime
     expires_at: datetime
     customer_id: str | None = None
+    account: Ref | None = None
+    credit: Ref | None = None
+    surplus: Surplus = Surplus.HOLD
+    lines: tuple[int, ...] = ()
+    share: tuple[int, int] | None = None
     metadata: dict[str, str] = {}
 
 
+class PaymentProcessing(Event, frozen=True, tag="payment.processing", kw_only=True):
+    """The provider has it, as ``external_id``; ``redirect_url``: where the customer approves it."""
+
+    payment_id: PaymentId
+    order_id: OrderId
+    external_id: str | None = None
+    redirect_url: str | None = None
+
+
+class VerificationPlanned(Event, frozen=True, tag="payment.verification_planned", kw_only=True):
+    """The provider is to be asked again at ``at`` (the ``attempt``-th time, from 1), if it has not spoken by then."""
+
+    payment_id: PaymentId
+    order_id: OrderId
+    attempt: int
+    at: datetime
+    reason: str | None = None
+
+
+class ProviderSettled(Event, frozen=True, tag="payment.provider_settled", kw_only=True):
+    """The provider will say no more of a payment that came to nothing: it is ``state`` there too."""
+
+    payment_id: PaymentId
+    order_id: OrderId
+    state: ChargeState
+
+
 class PaymentCompleted(Event, frozen=True, tag="payment.completed", kw_only=True):
-    """Money is here: ``received`` = ``amount`` (for the order) + ``tip`` + ``rounding`` + ``surplus``."""
+    """Money is here: ``received`` = ``amount`` (for the order) + ``tip`` + ``rounding`` + ``surplus``.
+
+    ``fee``: what the provider keeps of it. ``external_id``: what the provider calls it.
+    """
 
     payment_id: PaymentId
     order_id: OrderId
@@ -240,16 +331,20 @@ class PaymentCompleted(Event, frozen=True, tag="payment.completed", kw_only=True
     surplus: int = 0
     tendered: int | None = None
     change: int | None = None
+    fee: int = 0
+    external_id: str | None = None
+    statement_line: str | None = None
     late: bool = False
 
 
 class PaymentClosed(Event, frozen=True, tag="payment.closed", kw_only=True):
-    """It came to nothing: failed, cancelled or expired, as ``status`` says."""
+    """It came to nothing: failed, cancelled or expired, as ``status`` says. ``final``: so says its provider too."""
 
     payment_id: PaymentId
     order_id: OrderId
     status: str
     reason: str | None = None
+    final: bool = False
 
 
 class PaymentUnapplied(Event, frozen=True, tag="payment.unapplied", kw_only=True):
@@ -264,21 +359,196 @@ class PaymentUnapplied(Event, frozen=True, tag="payment.unapplied", kw_only=True
     given_back: int = 0
 
 
-class PaymentRefunded(Event, frozen=True, tag="payment.refunded", kw_only=True):
-    """Given back: of the surplus first, then of the sale, the tip, the cash rounding. ``refunded``: all so far."""
+class MoreReceived(Event, frozen=True, tag="payment.more_received", kw_only=True):
+    """The customer has transferred once more for a payment that was complete: all of it is owed back.
+
+    ``statement_line`` tells one transfer from the next.
+    """
+
+    payment_id: PaymentId
+    order_id: OrderId
+    method: Method
+    amount: int
+    statement_line: str
+
+
+class RefundRequested(Event, frozen=True, tag="payment.refund_requested", kw_only=True):
+    """To be given back: of the surplus first, then of the sale, the tip, the cash rounding.
+
+    ``to``: the way the money came, or the customer's credit (``account``). Owed until it is completed or fails.
+    """
 
     payment_id: PaymentId
     order_id: OrderId
     refund_id: UUID
     method: Method
+    to: RefundTo
     amount: int
     from_surplus: int
     from_sale: int
     from_tip: int
     from_rounding: int
+    requested_at: datetime
+    account: Ref | None = None
+    reason: str | None = None
+
+
+class RefundProcessing(Event, frozen=True, tag="payment.refund_processing", kw_only=True):
+    """The provider is at it, or has not answered; it is asked again at ``at`` (the ``attempt``-th time, from 1)."""
+
+    payment_id: PaymentId
+    order_id: OrderId
+    refund_id: UUID
+    attempt: int
+    at: datetime
+    accepted: bool = False
+    external_id: str | None = None
+    reason: str | None = None
+
+
+class RefundCompleted(Event, frozen=True, tag="payment.refund_completed", kw_only=True):
+    """Given back. ``refunded``: all so far; ``full``: nothing is left of the payment."""
+
+    payment_id: PaymentId
+    order_id: OrderId
+    refund_id: UUID
+    method: Method
+    to: RefundTo
+    amount: int
     refunded: int
     full: bool
+    external_id: str | None = None
     reason: str | None = None
+
+
+class RefundFailed(Event, frozen=True, tag="payment.refund_failed", kw_only=True):
+    """The provider would not: the money is here still. The parts say where it is owed from again."""
+
+    payment_id: PaymentId
+    order_id: OrderId
+    refund_id: UUID
+    amount: int
+    from_surplus: int
+    from_sale: int
+    from_tip: int
+    from_rounding: int
+    reclassified: int = 0
+    reason: str | None = None
+
+
+class PaymentDisputed(Event, frozen=True, tag="payment.disputed", kw_only=True):
+    """A chargeback: the provider has taken ``amount`` back, and ``fee`` for its trouble."""
+
+    payment_id: PaymentId
+    order_id: OrderId
+    method: Method
+    dispute_id: str
+    amount: int
+    fee: int = 0
+    reason: str | None = None
+
+
+class DisputeWon(Event, frozen=True, tag="payment.dispute_won", kw_only=True):
+    """The chargeback is undone: ``amount`` is here again (the fee is not)."""
+
+    payment_id: PaymentId
+    order_id: OrderId
+    method: Method
+    dispute_id: str
+    amount: int
+
+
+# -- account: credit of a customer, a gift card
+
+
+class AccountOpened(Event, frozen=True, tag="account.opened", kw_only=True):
+    """``cafe_id``: the cafe that owes the balance, or the installation. ``owner``: the customer, where it is one's."""
+
+    account_id: UUID
+    cafe_id: CafeId
+    kind: AccountKind
+    currency: str
+    opened_at: datetime
+    owner: str | None = None
+
+
+class AccountCredited(Event, frozen=True, tag="account.credited", kw_only=True):
+    """``entry_id`` tells one movement from its repeat: the refund it comes from, or an id of its own.
+
+    ``granted``: given away by staff; else it is a refund of ``payment_id``.
+    """
+
+    account_id: UUID
+    entry_id: UUID
+    kind: AccountKind
+    amount: int
+    balance: int
+    granted: bool = False
+    payment_id: PaymentId | None = None
+    reason: str | None = None
+    owner: str | None = None
+
+
+class AccountDebited(Event, frozen=True, tag="account.debited", kw_only=True):
+    """``entry_id``: the payment it was spent on, or an id of its own where staff took it back (``granted``)."""
+
+    account_id: UUID
+    entry_id: UUID
+    kind: AccountKind
+    amount: int
+    balance: int
+    granted: bool = False
+    payment_id: PaymentId | None = None
+    reason: str | None = None
+    owner: str | None = None
+
+
+class SpendingBarred(Event, frozen=True, tag="account.spending_barred", kw_only=True):
+    """The payment took nothing and never will: it was given up, or the balance did not cover it (``why``)."""
+
+    account_id: UUID
+    payment_id: PaymentId
+    why: str
+
+
+# -- tips
+
+
+class TipShare(msgspec.Struct, frozen=True):
+    """What one of the staff gets of a pool."""
+
+    user: str
+    role: str
+    amount: int
+
+
+class TipsDistributed(Event, frozen=True, tag="tips.distributed", kw_only=True):
+    """The tips of a time (from ``since`` to before ``until``), shared out as of the ``read_offset`` of the log.
+
+    ``amount``: all shares together; ``charged``: what was kept back for tips that had been refunded.
+    """
+
+    cafe_id: CafeId
+    distribution_id: UUID
+    since: datetime
+    until: datetime
+    read_offset: int
+    rule: TipRule
+    currency: str
+    amount: int
+    charged: int
+    shares: tuple[TipShare, ...]
+
+
+class TipsPaidOut(Event, frozen=True, tag="tips.paid_out", kw_only=True):
+    """One of the staff has been given ``amount`` of their tips; ``owed``: what is left. ``way``: cash or bank."""
+
+    cafe_id: CafeId
+    payout_id: UUID
+    user: str
+    amount: int
+    owed: int
+    way: str
 
 
 # -- cash drawer
@@ -336,12 +606,28 @@ AnyEvent = (
     | OrderTableMoved
     | PaymentSettled
     | PaymentReleased
+    | PaymentsWithdrawn
     | RefundNoted
     | PaymentInitiated
+    | PaymentProcessing
+    | VerificationPlanned
+    | ProviderSettled
     | PaymentCompleted
     | PaymentClosed
     | PaymentUnapplied
-    | PaymentRefunded
+    | MoreReceived
+    | RefundRequested
+    | RefundProcessing
+    | RefundCompleted
+    | RefundFailed
+    | PaymentDisputed
+    | DisputeWon
+    | AccountOpened
+    | AccountCredited
+    | AccountDebited
+    | SpendingBarred
+    | TipsDistributed
+    | TipsPaidOut
     | DrawerOpened
     | DrawerMoved
     | DrawerCashTaken

@@ -48,7 +48,97 @@ class PaymentStatus(StrEnum):
 
 
 class Method(StrEnum):
-    """Ways of paying that this installation can take (spec P1)."""
+    """Ways of paying (spec P1). Which of them an installation takes is a matter of its gateways."""
 
-    CASH = "cash"
+    PAYCONIC_CARD = "payconic_card"
+    PAYCONIC_BANK_TRANSFER = "payconic_bank_transfer"
+    PAYCONIC_DIGITAL_WALLET = "payconic_digital_wallet"
+    STRIPE_CARD = "stripe_card"
     QR_CODE_BANK_TRANSFER = "qr_code_bank_transfer"
+    CUSTOMER_CREDIT = "customer_credit"
+    GIFT_CARD = "gift_card"
+    CASH = "cash"
+
+
+class RefundStatus(StrEnum):
+    """Where one refund stands (spec P6)."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class RefundTo(StrEnum):
+    """Which way a refund goes: back the way the money came, or onto the customer's credit."""
+
+    ORIGINAL = "original"
+    CREDIT = "credit"
+
+
+class Surplus(StrEnum):
+    """What a cafe does with money that an order had no use for (late, twice, too much): give it back the way it came,
+    make it the customer's credit (or give it back, where nobody knows the customer), or leave it to staff."""
+
+    REFUND = "refund"
+    CREDIT = "credit"
+    HOLD = "hold"
+
+
+class AccountKind(StrEnum):
+    """What a balance held for somebody is: credit of a customer, or what is left on a gift card."""
+
+    CREDIT = "credit"
+    GIFT_CARD = "gift_card"
+
+
+class CreditScope(StrEnum):
+    """Where a customer's credit is good: at the cafe that gave it, or at every cafe of the installation."""
+
+    CAFE = "cafe"
+    INSTALLATION = "installation"
+
+
+class TipRule(StrEnum):
+    """How tips are shared: evenly, by hours or points, or a percentage to each role and within it by hours."""
+
+    EQUAL = "equal"
+    HOURS = "hours"
+    POINTS = "points"
+    ROLE_PERCENT = "role_percent"
+
+
+class ChargeState(StrEnum):
+    """What a provider says of a charge. ``absent``: it has never heard of it."""
+
+    ABSENT = "absent"
+    OPEN = "open"
+    PROCESSING = "processing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class RefundState(StrEnum):
+    """What a provider says of a refund. ``absent``: it has never heard of it."""
+
+    ABSENT = "absent"
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class Queue(StrEnum):
+    """The named queues of jobs (spec H6)."""
+
+    PAYMENTS = "payment-processing"
+    ORDERS = "order-processing"
+    NOTIFICATIONS = "notification-queue"
+    WEBHOOKS = "webhook-processing"
+    SOCKETS = "websocket-events"
+    RECONCILIATION = "reconciliation"
+
+
+MANUAL = frozenset({Method.CASH, Method.QR_CODE_BANK_TRANSFER})
+"""Ways of paying where staff say that the money is here: there is no provider to ask."""

@@ -1,12 +1,13 @@
 """Bank transfer by QR code (spec P4): the cafe's account, the amount and a unique reference, for a banking app to scan.
 
-The payload is JSON: ``paymentMethod, accountName, bsb, accountNumber, amount`` (cents), ``currency, reference,
-description``. The picture is a PNG of 256 px with error correction M, as a data URL.
+What the code says is what the cafe's bank reads: an Australian account is told in JSON (``paymentMethod, accountName,
+bsb, accountNumber, payId``?, ``amount`` in cents, ``currency, reference, description``), a SEPA account by EPC069-12, a
+merchant's account by EMVCo. The picture is a PNG of 256 px with error correction M, as a data URL.
 """
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import msgspec
@@ -14,10 +15,16 @@ import png
 import qrcode
 from qrcode.constants import ERROR_CORRECT_M
 
-from tabletap.actors.ports import Presentation
+from tabletap.actors.ports import Heard, MalformedWebhook, Presentation
+from tabletap.domain.bank import Scheme, scheme
 from tabletap.domain.cafe import Cafe
+from tabletap.domain.charge import Charge, RefundOrder, RefundStanding, Standing
+from tabletap.domain.errors import Refusal
 from tabletap.domain.payment import PaymentView
 from tabletap.domain.settings import BankDetails
+from tabletap.domain.vocabulary import ChargeState, RefundState
+
+from . import emvco, epc
 
 SIZE_PX = 256
 QUIET_MODULES = 4
@@ -28,26 +35,59 @@ MASK = 3
 DESCRIPTION_CHARS = 280
 
 
-class Payload(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """What the code says."""
+class Payload(
+    msgspec.Struct,
+    frozen=True,
+    rename="camel",
+    kw_only=True,
+    omit_defaults=True,
+    tag_field="paymentMethod",
+    tag="bank_transfer",
+):
+    """What the code of an Australian account says."""
 
-    payment_method: str = "bank_transfer"
     account_name: str
-    bsb: str
-    account_number: str
+    bsb: str | None
+    account_number: str | None
+    pay_id: str | None = None
     amount: int
     currency: str
     reference: str
     description: str
 
 
-def payload(payment: PaymentView, bank: BankDetails, cafe_name: str) -> bytes:
-    """The JSON that a banking app reads."""
+def payload(payment: PaymentView, bank: BankDetails, cafe_name: str) -> bytes | Refusal:
+    """What a banking app reads; a refusal where the payment does not fit the code of the cafe's bank."""
+    match scheme(bank):
+        case Scheme.SEPA:
+            return epc.payload(
+                name=bank.account_name,
+                iban=bank.iban or "",
+                bic=bank.bic or "",
+                amount=payment.total_amount,
+                text=payment.reference,
+            )
+        case Scheme.EMVCO:
+            assert bank.merchant is not None
+            text = emvco.payload(
+                name=bank.account_name,
+                merchant=bank.merchant,
+                amount=payment.total_amount,
+                currency=payment.currency,
+                reference=payment.reference,
+            )
+            return text if isinstance(text, Refusal) else text.encode()
+        case Scheme.AUSTRALIAN:
+            return _json(payment, bank, cafe_name)
+
+
+def _json(payment: PaymentView, bank: BankDetails, cafe_name: str) -> bytes:
     return msgspec.json.encode(
         Payload(
             account_name=bank.account_name,
             bsb=bank.bsb,
             account_number=bank.account_number,
+            pay_id=bank.pay_id,
             amount=payment.total_amount,
             currency=payment.currency,
             reference=payment.reference,
@@ -92,17 +132,48 @@ def _packed(pixels: str, width: int) -> bytes:
 
 
 class BankQrGateway:
-    """``public_url``: where customers reach this server."""
+    """Nobody to ask: staff, or the cafe's bank statement, say when the money is here, and staff transfer it back.
+
+    ``public_url``: where customers reach this server.
+    """
+
+    provider = ""
+    manual = True
 
     def __init__(self, public_url: Callable[[], str]) -> None:
         self._public_url = public_url
+
+    async def initiate(self, charge: Charge) -> Standing:  # noqa: ARG002  nobody to tell
+        """The customer may transfer it."""
+        return Standing(state=ChargeState.OPEN)
+
+    async def verify(self, charge: Charge) -> Standing:  # noqa: ARG002  nobody to ask
+        """Nobody but the bank's statement knows."""
+        return Standing(state=ChargeState.OPEN)
+
+    async def cancel(self, charge: Charge) -> Standing:  # noqa: ARG002  nobody to tell
+        """It is not waited for any longer."""
+        return Standing(state=ChargeState.CANCELLED)
+
+    async def refund(self, charge: Charge, refund: RefundOrder) -> RefundStanding:  # noqa: ARG002  nobody to ask
+        """Staff have transferred it back."""
+        return RefundStanding(state=RefundState.SUCCEEDED)
+
+    async def verify_refund(self, charge: Charge, refund: RefundOrder) -> RefundStanding:
+        """As staff said."""
+        return await self.refund(charge, refund)
+
+    def handle_webhook(self, headers: Mapping[str, str], body: bytes) -> Heard:  # noqa: ARG002  whatever they say
+        """No bank calls here."""
+        raise MalformedWebhook("a bank transfer has no webhooks")
 
     def present(self, payment: PaymentView, cafe: Cafe) -> Presentation:
         """The code, and the page that shows it; nothing, where the cafe has no bank account."""
         bank = cafe.settings.bank
         if bank is None:
             return Presentation()
+        content = payload(payment, bank, cafe.settings.name)
         return Presentation(
             payment_url=f"{self._public_url()}/{cafe.slug}?payment={payment.reference}",
-            qr_code_data=picture(payload(payment, bank, cafe.settings.name)),
+            qr_code_data=None if isinstance(content, Refusal) else picture(content),
         )

@@ -17,6 +17,7 @@ import trio
 
 from tabletap.actors.ports import CafeEntry, Idempotency
 from tabletap.actors.runtime import Outage
+from tabletap.domain import cardlike
 from tabletap.domain.access import ANYBODY, Principal, Subject, may_act, owns
 from tabletap.domain.base import PaymentId, Role
 from tabletap.domain.errors import Code, FieldError, Refusal, invalid
@@ -25,7 +26,7 @@ from tabletap.domain.payment import PaymentView
 
 from .limits import RateLimiter
 from .operations import OPERATIONS
-from .operations.base import About, Call, Key, Operation, Raw, Services
+from .operations.base import About, Call, Key, Named, Operation, Raw, Services, Signed
 from .problems import STATUS
 
 SUBJECTS_AT_MOST = 10_000
@@ -50,6 +51,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
     query: Mapping[str, str] = {}
     key: str | None = None
+    headers: Mapping[str, str] = {}
     address: str = ""
     cafe: CafeEntry | None = None
 
@@ -93,9 +95,9 @@ class Dispatcher:
         return Performed(operation.status, msgspec.json.encode(answer))
 
     async def _perform(self, request: Request) -> Any:
-        limited = self._limited(request)
-        if limited is not None:
-            return limited
+        stopped = self._limited(request) or _card_data(request)
+        if stopped is not None:
+            return stopped
         operation, principal = request.operation, request.principal
         if principal is None and not operation.access.public:
             return may_act(None, operation.access, None)
@@ -106,9 +108,11 @@ class Dispatcher:
             refused = may_act(principal, operation.access, cafe.id if cafe else None)
             if refused or (refused := await self._of_another_cafe(principal, cafe)):
                 return refused
-        body = self._body(operation, request.body)
+        body = self._signed(request) if operation.signed_bytes else self._body(operation, request.body)
         if isinstance(body, Refusal):
             return body
+        if operation.cafe_by is Named.BODY:  # it is in the key's scope: one request, by whatever door
+            body = msgspec.structs.replace(body, cafe=None)
         query = self._query(operation, request.query)
         if isinstance(query, Refusal):
             return query
@@ -133,6 +137,8 @@ class Dispatcher:
         return await self._handle(operation, call)
 
     def _limited(self, request: Request) -> Refusal | None:
+        if request.operation.signed_bytes:
+            return None
         principal = request.principal
         user = principal and (principal.user or (principal.order_id and str(principal.order_id)))
         wait = self._limiter.wait(
@@ -147,7 +153,9 @@ class Dispatcher:
     def _cafe(self, request: Request) -> CafeEntry | Refusal | None:
         if not request.operation.of_cafe:
             return request.cafe
-        slug = request.params.get("cafe")
+        slug = request.params.get("cafe") if request.operation.cafe_by is None else _named(request)
+        if isinstance(slug, Refusal):
+            return slug
         if slug is None:
             return request.cafe or _NOT_FOUND
         return self.services.directory.by_slug(slug) or Refusal(Code.NOT_FOUND, f"there is no cafe {slug!r}")
@@ -198,6 +206,13 @@ class Dispatcher:
         return Refusal(Code.FORBIDDEN, "this order is somebody else's")
 
     # -- what was said
+
+    @staticmethod
+    def _signed(request: Request) -> Signed | Refusal:
+        most = request.operation.signed_bytes or 0
+        if len(request.body) > most:
+            return Refusal(Code.PAYLOAD_TOO_LARGE, f"the body has more than {most} bytes")
+        return Signed(request.headers, request.body)
 
     def _body(self, operation: Operation, raw: bytes) -> Any:
         decoder = self._decoders.get(operation.name)
@@ -310,6 +325,44 @@ class Dispatcher:
         asked = [operation.name, params, call.body]
         digest = hashlib.sha256(msgspec.json.encode(asked, order="deterministic")).digest()
         return Idempotency(f"{call.cafe_id}:{user}", parsed, digest)
+
+
+class _Named(msgspec.Struct, frozen=True):
+    """What must be read of a body before anything else of it is."""
+
+    cafe: str | None = None
+
+
+_decode_named = msgspec.json.Decoder(_Named | None).decode
+
+
+def _named(request: Request) -> str | Refusal | None:
+    """The cafe that the query or the body names; None: nothing is asked where the door itself is a cafe's."""
+    if request.cafe is not None:
+        return None
+    slug = request.query.get("cafe")
+    if request.operation.cafe_by is Named.BODY:
+        try:
+            named = _decode_named(request.body.strip() or b"null")
+        except msgspec.ValidationError as error:
+            return blame(error)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return Refusal(Code.MALFORMED, f"the body is not JSON: {error}")
+        slug = named.cafe if named else None
+    return slug or invalid("cafe", "say which")
+
+
+def _card_data(request: Request) -> Refusal | None:
+    """Refuses a request with a card number anywhere in it, before anything is done with it (spec P10)."""
+    operation = request.operation
+    field = None if operation.signed_bytes else cardlike.field_in(request.body, beside=operation.screens)
+    if field is not None:
+        return cardlike.refusal(field)
+    query = () if request.cafe else request.query.items()  # on a socket it is the body once more
+    for name, text in (*request.params.items(), *query, ("Idempotency-Key", request.key or "")):
+        if cardlike.find(name) or cardlike.find(text):
+            return cardlike.refusal(cardlike.redact(name))
+    return None
 
 
 def _without_nul(value: Any, field: str = "") -> Refusal | None:

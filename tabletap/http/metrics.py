@@ -59,7 +59,7 @@ class Metrics:
                     self._ended(done.payment_id, "completed", recorded.at.timestamp(), done.method.value)
                 case e.PaymentClosed() as closed:
                     self._ended(closed.payment_id, closed.status, recorded.at.timestamp())
-                case e.PaymentRefunded() as refund:
+                case e.RefundCompleted() as refund:
                     self._refunds.labels("full" if refund.full else "partial").inc()
                 case _:
                     continue

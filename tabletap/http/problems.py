@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from tabletap.domain.cardlike import redact
 from tabletap.domain.errors import Code, Refusal
 
 STATUS: Mapping[Code, int] = MappingProxyType(
@@ -13,12 +14,14 @@ STATUS: Mapping[Code, int] = MappingProxyType(
         Code.AUTH_REQUIRED: 401,
         Code.INVALID_TOKEN: 401,
         Code.TOKEN_EXPIRED: 401,
+        Code.INVALID_SIGNATURE: 401,
         Code.FORBIDDEN: 403,
         Code.NOT_FOUND: 404,
         Code.METHOD_NOT_ALLOWED: 405,
         Code.MALFORMED: 400,
         Code.VALIDATION_ERROR: 400,
         Code.PAYLOAD_TOO_LARGE: 413,
+        Code.CARD_DATA_REFUSED: 400,
         Code.IDEMPOTENCY_KEY_MISSING: 400,
         Code.IDEMPOTENCY_KEY_INVALID: 400,
         Code.IDEMPOTENCY_KEY_REUSED: 422,
@@ -40,6 +43,7 @@ STATUS: Mapping[Code, int] = MappingProxyType(
         Code.ORDER_PAID: 409,
         Code.NOTHING_OWED: 409,
         Code.AMOUNT_EXCEEDS_OWED: 409,
+        Code.LINE_CLAIMED: 409,
         Code.TENDERED_TOO_LITTLE: 409,
         Code.METHOD_UNSUPPORTED: 400,
         Code.INSUFFICIENT_FUNDS: 400,
@@ -69,14 +73,22 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def problem(refusal: Refusal, path: str) -> Problem:
-    """A refusal as the wire tells it. ``path``: of the request, or the operation's name on a socket."""
+    """A refusal as the wire tells it. ``path``: of the request.
+
+    Whatever of a request stands in it, a card number never does (spec P10).
+    """
     return Problem(
-        error=refusal.message,
+        error=redact(refusal.message),
         code=refusal.code,
         timestamp=datetime.now(UTC),
-        path=path,
-        errors=tuple(ProblemField(field, message) for field, message in refusal.errors),
+        path=redact(path),
+        errors=fields_at_fault(refusal),
     )
+
+
+def fields_at_fault(refusal: Refusal) -> tuple[ProblemField, ...]:
+    """The fields that a refusal blames, without card numbers."""
+    return tuple(ProblemField(redact(field), redact(message)) for field, message in refusal.errors)
 
 
 def headers(refusal: Refusal) -> dict[str, str]:

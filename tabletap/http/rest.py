@@ -12,6 +12,7 @@ import msgspec
 from quart import Response, has_request_context, request, websocket
 from quart.routing import QuartRule
 from quart_trio import QuartTrio
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from tabletap.domain.access import Principal
@@ -147,12 +148,17 @@ def _serve(dispatcher: Dispatcher, auth: Authenticator, operation: Operation) ->
                 body=body if isinstance(body, bytes) else body.encode(),
                 query=request.args.to_dict(),
                 key=request.headers.get("idempotency-key"),
+                headers=_plain(request.headers) if operation.signed_bytes else {},
                 address=request.remote_addr or "",
             )
         )
         return _answer(performed)
 
     return view
+
+
+def _plain(headers: Headers) -> Mapping[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def _answer(performed: Performed) -> Response:

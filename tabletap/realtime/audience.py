@@ -6,7 +6,7 @@ Pure: an event and the tickets of its orders in, casts out. What must hold:
 - Each room tells a complete story alone: a client is in one of them by default.
 - An event that says nothing new to a room is not sent there. The kitchen hears nothing of an order it does not have.
 - Names go to the crew and to the order's own customer, phone numbers nowhere, devices and the reasons of voids,
-  refunds and failed payments to the crew.
+  refunds, failed payments and credit to the crew.
   ``cafe:{id}:customers`` is read by everybody: item availability, and the numbers of orders that are ready.
 
 ``catalogue`` says what each room is called and which wire type carries which payload into which rooms.
@@ -19,7 +19,7 @@ import msgspec
 from tabletap.actors.ports import Recorded
 from tabletap.domain import events as e
 from tabletap.domain.base import Event, OrderId, PaymentId
-from tabletap.domain.vocabulary import OrderStatus, PaymentStatus
+from tabletap.domain.vocabulary import AccountKind, OrderStatus, PaymentStatus
 
 from . import news
 from . import payloads as p
@@ -41,7 +41,15 @@ SILENT: frozenset[type[Event]] = frozenset(
     {
         e.CafeOpened,  # nobody can be in a room of a cafe that did not exist
         e.PaymentReleased,  # payment_failed has said it
+        e.PaymentsWithdrawn,  # each payment says for itself that it is closed, and why
         e.RefundNoted,  # refund_updated has said it
+        e.VerificationPlanned,  # between us and the provider
+        e.ProviderSettled,
+        e.RefundProcessing,
+        e.AccountOpened,  # the first movement says it
+        e.SpendingBarred,  # payment_failed has said it
+        e.TipsDistributed,  # management's own affair: who does it has the answer to their request
+        e.TipsPaidOut,
         e.DrawerOpened,  # the drawer is the till's own: who works it has the answer to their request
         e.DrawerMoved,
         e.DrawerCashTaken,
@@ -83,15 +91,29 @@ def _casts(to: "_Rooms", event: e.AnyEvent) -> Iterator[Cast]:
             )
         case e.QueueMoved():
             yield from _queue(to, event)
-        case e.PaymentInitiated() | e.PaymentCompleted() | e.PaymentClosed() | e.PaymentUnapplied():
+        case (
+            e.PaymentInitiated()
+            | e.PaymentProcessing()
+            | e.PaymentCompleted()
+            | e.PaymentClosed()
+            | e.PaymentUnapplied()
+            | e.MoreReceived()
+        ):
             type_, about = news.payment(event)
             yield from to.money(event.payment_id, type_, about)
             reason = event.reason if isinstance(event, e.PaymentClosed) else None
-            yield from to.crew("payment_update", msgspec.structs.replace(about, reason=reason))
-        case e.PaymentRefunded():
+            yield from to.crew("payment_update", msgspec.structs.replace(about, reason=reason, redirect_url=None))
+        case e.PaymentDisputed() | e.DisputeWon():
+            _, about = news.payment(event)
+            yield from to.crew("payment_update", about)
+        case e.RefundRequested() | e.RefundCompleted() | e.RefundFailed():
             refund = news.refund(event)
             yield from to.money(event.payment_id, "refund_updated", refund)
             yield from to.crew("refund_updated", msgspec.structs.replace(refund, reason=event.reason))
+        case e.AccountCredited(kind=AccountKind.CREDIT) | e.AccountDebited(kind=AccountKind.CREDIT):
+            credit = news.credit(event)
+            yield from to.user(event.owner, "credit_updated", credit)
+            yield from to.crew("credit_updated", msgspec.structs.replace(credit, reason=event.reason))
         case e.ItemAvailabilityChanged():
             yield from to.everybody(
                 p.MenuNews(sku=event.sku, available=event.available, until=event.until, remaining=event.remaining)
@@ -121,6 +143,10 @@ class _Rooms:
         yield Cast(f"order:{self._order_id}", type_, data)
         if self._ticket.customer_id is not None:
             yield Cast(f"user:{self._ticket.customer_id}", type_, data)
+
+    def user(self, user: str | None, type_: str, data: p.Data) -> Iterator[Cast]:
+        if user is not None:
+            yield Cast(f"user:{user}", type_, data)
 
     def money(self, payment_id: PaymentId, type_: str, data: p.Data) -> Iterator[Cast]:
         yield Cast(f"payment:{payment_id}", type_, data)

@@ -25,6 +25,7 @@ class Hears(StrEnum):
     KITCHEN = "cafe:{id}:kitchen"
     STATION = "cafe:{id}:station:{name}"
     CUSTOMERS = "cafe:{id}:customers"
+    FLOW = "flow:{id}"
 
 
 ALSO: Mapping[Hears, tuple[Role, ...]] = MappingProxyType(
@@ -71,6 +72,23 @@ CATALOGUE: Mapping[str, WireType] = MappingProxyType(
         "payment_update": WireType((p.PaymentNews,), _CREW),
         "payment_state_sync": WireType((p.PaymentState,), _OWN),
         "refund_updated": WireType((p.RefundNews,), _MONEY | _CREW),
+        "credit_updated": WireType((p.CreditNews,), _CREW | {Hears.USER}),
         "menu_updated": WireType((p.MenuNews,), _CREW | {Hears.KITCHEN, Hears.CUSTOMERS}),
     }
 )
+
+FLOWS: Mapping[str, WireType] = MappingProxyType(
+    {
+        type_: WireType((p.FlowUpdate,), frozenset({Hears.FLOW}))
+        for type_ in (
+            "orchestration_started",
+            "job_started",
+            "job_progress",
+            "job_completed",
+            "job_failed",
+            "step_completed",
+            "flow_completed",
+        )
+    }
+)
+"""What is told of flows (``flows``), which are in no log. A step is all the jobs that one job waits for."""

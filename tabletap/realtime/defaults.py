@@ -20,8 +20,9 @@ from tabletap.actors.ports import Reader
 from tabletap.domain.base import CafeId
 
 from .hub import Hub
-from .replay import Recovery, Snapshot, Superseded, know_head, subscribe
+from .replay import Recovery, Superseded, know_head, subscribe
 from .seats import Listener, Seat
+from .snapshots import Snapshot
 
 
 class DefaultRooms:

@@ -19,6 +19,7 @@ import trio
 from tabletap.actors.ports import Follower, Recorded
 from tabletap.domain.base import CafeId, OrderId
 
+from .flows import Flows
 from .frames import message_frame
 from .ring import Entry, Ring
 from .rooms import RoomLimits, Rooms
@@ -72,6 +73,7 @@ class Hub:
         self.limits = limits or HubLimits()
         self.rooms = Rooms(room_limits)
         self.seats = Seats(self.rooms, room_limits or RoomLimits())
+        self.flows = Flows(self.rooms, self.head)
         self.tickets = Tickets(self.limits.tickets_max)
         self.readers = trio.CapacityLimiter(self.limits.replay_readers)
         self._source = source

@@ -7,7 +7,7 @@ import msgspec
 
 from tabletap.domain import events as e
 from tabletap.domain.order import Line, born, line_view, view
-from tabletap.domain.vocabulary import ItemStatus, OrderStatus, PaymentStatus
+from tabletap.domain.vocabulary import ItemStatus, OrderStatus, PaymentStatus, RefundStatus
 
 from . import payloads as p
 
@@ -15,7 +15,16 @@ S = OrderStatus
 
 Change = e.OrderChanged | e.ItemsMoved | e.ItemVoided | e.VoidAcknowledged | e.OrderTableMoved
 Move = e.OrderStatusChanged | e.OrderCancelled | e.MergeUndone
-Pay = e.PaymentInitiated | e.PaymentCompleted | e.PaymentClosed | e.PaymentUnapplied
+Pay = (
+    e.PaymentInitiated
+    | e.PaymentProcessing
+    | e.PaymentCompleted
+    | e.PaymentClosed
+    | e.PaymentUnapplied
+    | e.MoreReceived
+    | e.PaymentDisputed
+    | e.DisputeWon
+)
 
 
 def placed(event: e.OrderPlaced) -> p.WholeOrder:
@@ -110,6 +119,25 @@ def payment(event: Pay) -> tuple[str, p.PaymentNews]:
             return "payment_failed", p.PaymentNews(
                 payment_id=event.payment_id, order_id=event.order_id, status=PaymentStatus(event.status)
             )
+        case e.PaymentProcessing():
+            return "payment_status_updated", p.PaymentNews(
+                payment_id=event.payment_id,
+                order_id=event.order_id,
+                status=PaymentStatus.PROCESSING,
+                redirect_url=event.redirect_url,
+            )
+        case e.MoreReceived():
+            return "payment_status_updated", p.PaymentNews(
+                payment_id=event.payment_id, order_id=event.order_id, surplus=event.amount
+            )
+        case e.PaymentDisputed():
+            return "payment_status_updated", p.PaymentNews(
+                payment_id=event.payment_id, order_id=event.order_id, disputed=event.amount
+            )
+        case e.DisputeWon():
+            return "payment_status_updated", p.PaymentNews(
+                payment_id=event.payment_id, order_id=event.order_id, disputed=0
+            )
         case e.PaymentUnapplied():
             return "payment_status_updated", p.PaymentNews(
                 payment_id=event.payment_id,
@@ -119,13 +147,40 @@ def payment(event: Pay) -> tuple[str, p.PaymentNews]:
             )
 
 
-def refund(event: e.PaymentRefunded) -> p.RefundNews:
+Refunding = e.RefundRequested | e.RefundCompleted | e.RefundFailed
+
+
+def refund(event: Refunding) -> p.RefundNews:
+    match event:
+        case e.RefundRequested():
+            status, refunded = None, None
+            refund_status = RefundStatus.PENDING
+        case e.RefundCompleted():
+            status = PaymentStatus.REFUNDED if event.full else PaymentStatus.PARTIALLY_REFUNDED
+            refunded, refund_status = event.refunded, RefundStatus.COMPLETED
+        case e.RefundFailed():
+            status, refunded = None, None
+            refund_status = RefundStatus.FAILED
     return p.RefundNews(
         payment_id=event.payment_id,
         order_id=event.order_id,
         refund_id=event.refund_id,
-        status=PaymentStatus.REFUNDED if event.full else PaymentStatus.PARTIALLY_REFUNDED,
+        refund_status=refund_status,
+        status=status,
         amount=event.amount,
-        refunded_amount=event.refunded,
-        payment_method=event.method,
+        refunded_amount=refunded,
+        payment_method=None if isinstance(event, e.RefundFailed) else event.method,
+        to=None if isinstance(event, e.RefundFailed) else event.to,
+    )
+
+
+def credit(event: e.AccountCredited | e.AccountDebited) -> p.CreditNews:
+    return p.CreditNews(
+        account_id=event.account_id,
+        entry_id=event.entry_id,
+        amount=event.amount if isinstance(event, e.AccountCredited) else -event.amount,
+        balance=event.balance,
+        customer_id=event.owner,
+        granted=event.granted,
+        payment_id=event.payment_id,
     )

@@ -7,7 +7,7 @@ import msgspec
 
 from tabletap.domain.base import OrderId, PaymentId
 from tabletap.domain.order import LineView, OrderView
-from tabletap.domain.vocabulary import ItemStatus, Method, OrderStatus, PaymentStatus
+from tabletap.domain.vocabulary import ItemStatus, Method, OrderStatus, PaymentStatus, Queue, RefundStatus, RefundTo
 
 
 class Data(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
@@ -73,7 +73,7 @@ class PaymentNews(Data, frozen=True, kw_only=True):
 
     payment_id: PaymentId
     order_id: OrderId
-    status: PaymentStatus
+    status: PaymentStatus | None = None
     amount: int | None = None
     tip_amount: int | None = None
     total_amount: int | None = None
@@ -84,6 +84,8 @@ class PaymentNews(Data, frozen=True, kw_only=True):
     tendered: int | None = None
     change: int | None = None
     surplus: int | None = None
+    disputed: int | None = None
+    redirect_url: str | None = None
     late: bool | None = None
     reference: str | None = None
     expires_at: datetime | None = None
@@ -91,15 +93,30 @@ class PaymentNews(Data, frozen=True, kw_only=True):
 
 
 class RefundNews(Data, frozen=True, kw_only=True):
-    """Money given back. ``refunded_amount``: of this payment, so far."""
+    """Money to be given back, or given. ``refunded_amount``: of this payment, so far; ``status``: the payment's."""
 
     payment_id: PaymentId
     order_id: OrderId
     refund_id: UUID
-    status: PaymentStatus
+    refund_status: RefundStatus
+    status: PaymentStatus | None = None
     amount: int
-    refunded_amount: int
-    payment_method: Method
+    refunded_amount: int | None = None
+    payment_method: Method | None = None
+    to: RefundTo | None = None
+    reason: str | None = None
+
+
+class CreditNews(Data, frozen=True, kw_only=True):
+    """A customer's credit has moved: ``amount`` in (positive) or out, ``balance`` after it. ``granted``: by staff."""
+
+    account_id: UUID
+    entry_id: UUID
+    amount: int
+    balance: int
+    customer_id: str | None = None
+    granted: bool = False
+    payment_id: PaymentId | None = None
     reason: str | None = None
 
 
@@ -136,3 +153,19 @@ class MenuNews(Data, frozen=True, kw_only=True):
     remaining: int | None = None
     published: bool | None = None
     accepting: bool | None = None
+
+
+class FlowUpdate(Data, frozen=True, kw_only=True):
+    """What happened in a flow of jobs: the job it is about and which attempt at it (``final``: the last), or how far
+    the flow is (``progress``: percent)."""
+
+    flow_id: UUID
+    job_id: UUID | None = None
+    queue: Queue | None = None
+    task: str | None = None
+    attempt: int | None = None
+    final: bool | None = None
+    total: int | None = None
+    done: int | None = None
+    dead: int | None = None
+    progress: int | None = None

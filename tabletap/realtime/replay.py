@@ -5,7 +5,7 @@ reaches the head, the session becomes a member of the room. Nothing is read past
 is committed but not yet published comes live. A client that is too far behind gets a snapshot and goes on from there.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -19,9 +19,7 @@ from .frames import message_frame
 from .hub import Hub
 from .ring import Entry
 from .seats import Listener, Seat
-
-Snapshot = Callable[[], Awaitable[tuple[int, Any]]]
-"""What a room is about as it stands, and the offset of the log at which it stood so."""
+from .snapshots import Resync, Snapshot
 
 
 class Superseded(Exception):  # noqa: N818  no error: a newer wish has come first
@@ -35,15 +33,6 @@ class Subscribed(msgspec.Struct, frozen=True, tag="subscribed", omit_defaults=Tr
     room: str
     offset: int
     recovered: bool
-
-
-class Resync(msgspec.Struct, frozen=True, tag="resync", omit_defaults=True, kw_only=True):
-    """Too much was missed: ``snapshot`` replaces what the client has; everything after ``offset`` follows."""
-
-    id: Any = None
-    room: str
-    offset: int
-    snapshot: Any
 
 
 async def subscribe(

@@ -4,7 +4,7 @@ A statement outside a transaction block commits by itself, so the three trips of
 Its parts run side by side on the same picture of the database: no two may touch the same row, and none sees another's.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from functools import lru_cache
 from itertools import count
 from typing import Any, Final
@@ -13,20 +13,25 @@ ROWS: Final = "{rows}"
 
 
 class Change:
-    """A change of one table by rows. ``sql`` has ``{rows}`` where they stand, one column for each of ``types``."""
+    """A change of one table by rows. ``sql`` has ``{rows}`` where they stand, one column for each of ``types``.
 
-    __slots__ = ("name", "sql", "types")
+    ``table`` and ``columns``: where whole rows are written, what they are made of.
+    """
 
-    def __init__(self, name: str, sql: str, *types: str) -> None:
+    __slots__ = ("columns", "name", "sql", "table", "types")
+
+    def __init__(self, name: str, sql: str, *types: str, table: str = "", columns: Iterable[str] = ()) -> None:
         self.name = name
         self.sql = sql
         self.types = types
+        self.table = table
+        self.columns = tuple(columns)
 
 
 def insert(table: str, columns: Mapping[str, str], conflict: str = "") -> Change:
     """Insert rows of ``columns`` (name: type); ``conflict``: what to do about those that are there."""
     sql = f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM {ROWS} {conflict}"
-    return Change(f"put_{table}", sql, *columns.values())
+    return Change(f"put_{table}", sql, *columns.values(), table=table, columns=columns)
 
 
 def upsert(table: str, columns: Mapping[str, str], *fixed: str) -> Change:

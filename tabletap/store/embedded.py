@@ -116,7 +116,7 @@ class EmbeddedPostgres:
     def dsn(self) -> str:
         """Where the started server is reached, in a form any client understands."""
         assert self._sockets is not None, "start() comes first"
-        return f"postgresql://tabletap@/postgres?host={quote(str(self._sockets))}"
+        return _dsn(self._sockets)
 
     @property
     def pid(self) -> int:
@@ -293,6 +293,17 @@ def _lock_state_folder(state: Path) -> int:
     os.ftruncate(lock, 0)
     os.write(lock, f"{os.getpid()}\n".encode())
     return lock
+
+
+def serving(state: Path) -> str | None:
+    """The DSN of the server that another process runs on this state folder now, if one does."""
+    lines = _pid_file(state.resolve() / "pg")
+    ready = len(lines) > 7 and lines[7] == "ready" and psutil.pid_exists(int(lines[0]))
+    return _dsn(lines[4]) if ready else None
+
+
+def _dsn(sockets: Path | str) -> str:
+    return f"postgresql://tabletap@/postgres?host={quote(str(sockets))}"
 
 
 def _end_leftovers(data: Path, sockets: Path, seconds: float) -> None:

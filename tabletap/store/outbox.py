@@ -7,24 +7,33 @@ start and every few seconds, and brings back what a crash, a full memory or a lo
 A message that fails again and again is set aside (``outbox_dead``) after a few attempts and the next one of its
 receiver goes on; until then it holds up nobody but its own receiver. An outage, a full mailbox and a
 slow receiver are nobody's failure.
+
+Jobs rest in the same table and come the same way, and are given to workers by the ``queues``: they never wait behind
+messages between entities, nor these behind them.
 """
 
 import logging
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
 import msgspec
 import trio
 
-from tabletap.actors.ports import Sent
+from tabletap.actors.ports import Sent, Workers
 from tabletap.actors.runtime import AskTimeout, Outage, RefusedForNow, Stopping
+from tabletap.domain.base import Job, Message
+from tabletap.domain.jobs import POLICIES, FlowNews, QueuePolicy
+from tabletap.domain.vocabulary import Queue
 from tabletap.store import tables
-from tabletap.store.outbox_table import Key, OutboxTable
+from tabletap.store.jobs_table import JobsTable
+from tabletap.store.node import Node
+from tabletap.store.outbox_table import Key, OutboxTable, in_words
 from tabletap.store.pending import TO_ACTORS
 from tabletap.store.pool import Database, Retry
+from tabletap.store.queues import Heard, Queues, QueueStats
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +42,10 @@ PAGE: Final = 500
 
 Deliver = Callable[[Sent], Awaitable[None]]
 """Hand a message to its receiver; return once the commit that consumes it is durable."""
+
+
+def _to_nobody(_: FlowNews) -> None:
+    """Nobody listens to flows."""
 
 
 class RelayLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,14 +65,16 @@ class RelayStats(msgspec.Struct, kw_only=True):
     netted: int = 0  # messages that came from the table
     left_to_net: int = 0
     held: int = 0
+    queues: Mapping[Queue, QueueStats] = {}
 
 
 class _Held:
     """A message in memory."""
 
-    __slots__ = ("attempts", "first_try", "sent", "went_well")
+    __slots__ = ("attempts", "first_try", "key", "sent", "went_well")
 
-    def __init__(self, sent: Sent, attempts: int = 0) -> None:
+    def __init__(self, key: Key, sent: Sent, attempts: int = 0) -> None:
+        self.key = key
         self.sent = sent
         self.attempts = attempts
         self.first_try = trio.Event()
@@ -67,12 +82,32 @@ class _Held:
 
 
 class Relay:
-    """``run()`` in a task; ``hand_over`` is the writer's to call."""
+    """``run()`` in a task; ``hand_over`` is the writer's to call, and whoever else has put rows into the outbox.
 
-    def __init__(self, database: Database, deliver: Deliver, limits: RelayLimits | None = None) -> None:
+    Without ``workers`` no jobs are taken: other nodes have them. ``heard`` is told what happens in flows.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        deliver: Deliver,
+        limits: RelayLimits | None = None,
+        *,
+        workers: Workers | None = None,
+        policies: Mapping[Queue, QueuePolicy] = POLICIES,
+        heard: Heard = _to_nobody,
+    ) -> None:
         self._deliver = deliver
         self._limits = limits or RelayLimits()
+        self._node = Node(database)
         self._table = OutboxTable(database, self._limits.lease_seconds)
+        self._queues = Queues(
+            JobsTable(database, self._limits.lease_seconds),
+            workers or {},
+            policies if workers else {},
+            heard,
+            look_seconds=self._limits.net_seconds,
+        )
         self._held: dict[UUID, _Held] = {}
         self._lines: dict[Key, deque[_Held]] = {}
         self._spilled: dict[Key, tuple[UUID, float]] = {}  # left to the net: the last one, and until when
@@ -84,53 +119,58 @@ class Relay:
 
     async def run(self, *, task_status: trio.TaskStatus["Relay"] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled. Started, which takes a database, it knows what a former life has left: commit after that."""
-        await self._leave_old_lines_to_the_net()
         async with trio.open_nursery() as nursery:
+            await nursery.start(self._node.run)
+            await self._take_up_old_lines()
             self._nursery = nursery
             try:
                 for key in self._lines:
                     nursery.start_soon(self._serve, key)
+                nursery.start_soon(self._queues.run)
                 task_status.started(self)
                 await self._cast_nets()
             finally:
                 self._nursery = None
 
     def hand_over(self, sent: Sequence[Sent]) -> None:
-        """Deliver these now; their rows are durable and leased to us."""
+        """Deliver these now; their rows are durable, those of messages leased to us."""
         now = trio.current_time()
+        jobs = [one for one in sent if isinstance(one.message, Job)]
+        if jobs:
+            self._queues.hand_over(jobs)
         for one in sent:
-            key = _key(one)
+            if isinstance(one.message, Job):
+                continue
+            key = _key(one.message)
             if key in self._spilled or len(self._held) >= self._limits.held:
                 # What came first must go first: while the net has messages of a receiver, it gets all of them.
                 self._spilled[key] = (one.id, now + 3 * self._limits.lease_seconds)
                 self._stats.left_to_net += 1
             else:
-                self._hold(key, _Held(one))
+                self._hold(_Held(key, one))
 
     async def delivered(self, ids: Collection[UUID], timeout_seconds: float) -> bool:
         """Wait for the first attempt at each of the messages just handed over. False: some did not arrive yet."""
         waiting = [self._held[id_] for id_ in ids if id_ in self._held]
+        jobs_done = False
         with trio.move_on_after(timeout_seconds):
             for one in waiting:
                 await one.first_try.wait()
-        return all(one.went_well for one in waiting)
-
-    async def replay(self, id_: UUID) -> bool:
-        """Give a message that was set aside another life, at the end of its receiver's line. False: there is none."""
-        risen = await self._table.replay(id_)
-        self.wake()
-        return risen
+            jobs_done = await self._queues.attempted(ids)
+        return jobs_done and all(one.went_well for one in waiting)
 
     def wake(self) -> None:
-        """Let the net look at once."""
+        """Let the net and the queues look at once."""
         self._net.set()
+        self._queues.wake()
 
     def stats(self) -> RelayStats:
-        return msgspec.structs.replace(self._stats, held=len(self._held))
+        return msgspec.structs.replace(self._stats, held=len(self._held), queues=self._queues.stats())
 
     # From memory.
 
-    def _hold(self, key: Key, held: _Held) -> None:
+    def _hold(self, held: _Held) -> None:
+        key = held.key
         self._held[held.sent.id] = held
         line = self._lines.get(key)
         if line is not None:
@@ -178,7 +218,7 @@ class Relay:
 
     async def _note(self, held: _Held, failure: Exception) -> bool:
         """Write the failure down; whether the message has been set aside."""
-        words = f"{type(failure).__name__}: {failure}"[:1000].replace("\0", " ")
+        words = in_words(failure)
         dies = held.attempts >= self._limits.failures
         try:
             if dies:
@@ -189,7 +229,7 @@ class Relay:
             return False  # noted with the next failure
         if dies:
             self._stats.dead += 1
-            _log.error("message %s to %s is set aside: %s", held.sent.id, held.sent.message.to, words)
+            _log.error("message %s to %s is set aside: %s", held.sent.id, held.key, words)
         return dies
 
     # From the table.
@@ -198,20 +238,24 @@ class Relay:
         while True:
             self._net = trio.Event()
             try:
-                if self._held:
-                    await self._table.keep(list(self._held))  # from the nets of other nodes
+                if mine := [*self._held, *self._queues.running]:
+                    await self._table.keep(mine)  # from other nodes
+                if await self._node.take_over():
+                    self._queues.wake()
                 while await self._fetch():
                     await trio.lowlevel.checkpoint()
+                await self._queues.count()
             except (Outage, Retry) as trouble:
                 _log.info("the net of the outbox waits: %s", trouble)
             self._forget_spilled()
             with trio.move_on_after(self._limits.net_seconds):
                 await self._net.wait()
 
-    async def _leave_old_lines_to_the_net(self) -> None:
-        """Receivers with messages of a former life of this node get those first."""
+    async def _take_up_old_lines(self) -> None:
+        """What dead nodes had is ours; receivers with messages of a former life of this node get those first."""
         while True:
             try:
+                await self._node.take_over(at_once=True)
                 lines = await self._table.last_of_each(self._limits.held)
                 break
             except (Outage, Retry) as trouble:
@@ -231,7 +275,7 @@ class Relay:
                 del self._spilled[key]
             if sent.id not in self._held:
                 self._stats.netted += 1
-                self._hold(key, _Held(sent, attempts))
+                self._hold(_Held(key, sent, attempts))
         return bool(claimed)
 
     def _forget_spilled(self) -> None:
@@ -240,5 +284,5 @@ class Relay:
             del self._spilled[key]
 
 
-def _key(sent: Sent) -> Key:
-    return (TO_ACTORS, str(sent.message.to.id))
+def _key(message: Message) -> Key:
+    return (TO_ACTORS, str(message.to.id))

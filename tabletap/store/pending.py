@@ -1,16 +1,16 @@
 """A commit on its way: encoded when it comes in, on its sender's account; given its offsets when its turn comes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 import trio
 
 from tabletap.actors.ports import Answered, Commit, New, Recorded, Sent, State
-from tabletap.domain.base import CafeId
+from tabletap.domain.base import CafeId, Job, Message
 from tabletap.domain.events import order_of, tag_of
 from tabletap.store import codec, projections, tables
-from tabletap.store.batch import Batch
+from tabletap.store.batch import Batch, Change
 from tabletap.store.projections import ledger
 
 ROW_BYTES = 256
@@ -18,6 +18,8 @@ ROW_BYTES = 256
 
 TO_ACTORS = "actor"
 """The destination of messages from entity to entity."""
+
+Row = tuple[object, ...]
 
 
 class Fact:
@@ -38,7 +40,7 @@ class Pending:
 
     __slots__ = ("answers", "commit", "done", "error", "facts", "first", "recorded", "rows", "sent", "size", "unsure")
 
-    def __init__(self, commit: Commit, new_id: Callable[[], UUID], now: datetime) -> None:
+    def __init__(self, commit: Commit, new_id: Callable[[], UUID], now: datetime, node: int) -> None:
         cafe_id = commit.author.cafe_id
         if any(new.ref.cafe_id != cafe_id for new in commit.events):
             raise ValueError(f"a commit of {commit.author} has events for the log of another cafe")
@@ -46,7 +48,7 @@ class Pending:
         self.commit = commit
         self.facts = [Fact(new_id(), new, ledger.lines(new.event, states.get(new.ref.id))) for new in commit.events]
         self.rows = projections.of_states(commit.states, (new.event for new in commit.events))
-        self.sent = [(sent.id, _outbox_row(sent)) for sent in commit.sent]
+        self.sent = outbox_rows(commit.sent, node)
         self.answers = [
             ((one.idempotency.scope, one.idempotency.key), _answer_row(one, now)) for one in commit.answered
         ]
@@ -80,11 +82,12 @@ class Pending:
             row = (cafe_id, offset, new.version, new.at, *names, tag_of(new.event), fact.data, fact.by)
             batch.put(tables.EVENTS, (cafe_id, offset), row)
             projections.put_places(batch, new.event)
+            projections.put_movements(batch, cafe_id, offset, new.at, new.event)
             projections.put_entries(batch, cafe_id, offset, new.at, fact.lines)
         for change, key, values in self.rows:
             batch.put(change, key, values)
-        for id_, values in self.sent:
-            batch.put(tables.OUTBOX, id_, values)
+        for change, id_, values in self.sent:
+            batch.put(change, id_, values)
         for id_ in commit.consumed:
             batch.put(tables.CONSUME, id_, (id_,))
         for scope_key, values in self.answers:
@@ -124,10 +127,31 @@ class Pending:
         self.done.set()
 
 
-def _outbox_row(sent: Sent) -> tuple[object, ...]:
-    to = sent.message.to
-    message, by = codec.encode(sent.message.command), codec.encode(sent.by)
-    return (sent.id, to.cafe_id, TO_ACTORS, str(to.id), to.kind.value, to.id, message, by)
+def outbox_rows(sent: Sequence[Sent], node: int) -> list[tuple[Change, UUID, Row]]:
+    """The rows of messages and jobs. A job comes after its children: in the order of a key it must not hold them up."""
+    parents = {one.id: one.message.parent for one in sent if isinstance(one.message, Job)}
+    if any(parents.values()):
+        sent = sorted(sent, key=lambda one: -_generation(one.id, parents))
+    return [_outbox_row(one, node) for one in sent]
+
+
+def _generation(id_: UUID, parents: Mapping[UUID, UUID | None]) -> int:
+    """How many of these jobs come after this one."""
+    generation = 0
+    while (above := parents.get(id_)) is not None and generation < len(parents):
+        id_, generation = above, generation + 1
+    return generation
+
+
+def _outbox_row(sent: Sent, node: int) -> tuple[Change, UUID, Row]:
+    match sent.message:
+        case Message(to=to, command=command):
+            to_entity = (str(to.id), to.kind.value, to.id, codec.encode(command), codec.encode(sent.by), node)
+            return tables.MESSAGES, sent.id, (sent.id, to.cafe_id, TO_ACTORS, *to_entity)
+        case Job() as job:
+            what = (job.key, codec.encode(job.task), codec.encode(sent.by))
+            when = (job.priority, job.parent, job.flow, job.delay_s)
+            return tables.JOBS, sent.id, (sent.id, job.cafe_id, job.queue.value, *what, *when)
 
 
 def _answer_row(one: Answered, now: datetime) -> tuple[object, ...]:

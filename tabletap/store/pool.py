@@ -10,6 +10,7 @@ Failures leave here in the three kinds of the house: `DatabaseDown` is an outage
 
 import asyncio
 import logging
+import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from operator import itemgetter
@@ -118,6 +119,7 @@ class Database:
         self._dsn = dsn
         self._limits = limits
         self._loop = loop
+        self.node: Final = secrets.randbelow(2**31)  # names this process in the rows it has leased
         self._pool: asyncpg.Pool[Any]
         self._transactions = 0
         self._reads = 0

@@ -10,9 +10,11 @@ import msgspec
 from tabletap.actors.ports import Answered, CafeEntry, Idempotency, Recorded
 from tabletap.domain.access import Subject
 from tabletap.domain.base import CafeId, OrderId, PaymentId
+from tabletap.domain.jobs import FlowState
 from tabletap.domain.order import OrderView
 from tabletap.domain.payment import PaymentView
-from tabletap.store import codec
+from tabletap.store import codec, jobs_table
+from tabletap.store.holdings import Holdings
 from tabletap.store.pool import Connection, Database, Row
 from tabletap.store.projections.order import WAITING
 
@@ -28,6 +30,7 @@ _ORDERS: Final = """
 class Reader:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.holdings = Holdings(database)
 
     async def cafes(self) -> Sequence[CafeEntry]:
         """Every cafe of the installation, by name."""
@@ -69,22 +72,43 @@ class Reader:
         )
         return rows[0]["head"], [_order(row) for row in rows if row["doc"] is not None]
 
+    async def unreleased(self, cafe_id: CafeId, sku: str) -> Sequence[OrderId]:
+        """The living orders that contain ``sku`` and that the kitchen does not have, oldest first."""
+        rows = await self._fetch(
+            f"""SELECT id FROM orders
+                WHERE cafe_id = $1 AND active AND doc ->> 'releasedAt' IS NULL
+                  AND doc -> 'items' @> jsonb_build_array(jsonb_build_object('sku', $2::text))
+                ORDER BY business_day, number LIMIT {MOST}""",
+            cafe_id,
+            sku,
+        )
+        return [row["id"] for row in rows]
+
     async def payment(self, payment_id: PaymentId) -> PaymentView | None:
         rows = await self._fetch("SELECT doc FROM payments WHERE id = $1", payment_id)
         return codec.payment_view(rows[0][0]) if rows else None
 
     async def subject(self, kind: str, ident: UUID) -> Subject | None:
-        """Whose an ``order`` or a ``payment`` is. A payment is its payer's, else that of the order's customer."""
+        """Whose an ``order``, a ``payment`` or a ``flow`` is. A payment is its payer's, else that of the order's
+        customer; a flow that has an order's name is that order's."""
         match kind:
             case "order":
                 query = "SELECT cafe_id, id, customer_id FROM orders WHERE id = $1"
             case "payment":
                 query = """SELECT payments.cafe_id, order_id, coalesce(payments.customer_id, orders.customer_id)
                            FROM payments LEFT JOIN orders ON orders.id = order_id WHERE payments.id = $1"""
+            case "flow":
+                flow = await self.flow(ident)
+                return Subject(flow.cafe_id, OrderId(ident)) if flow else None
             case _:
                 return None
         rows = await self._fetch(query, ident)
         return Subject(*rows[0]) if rows else None
+
+    async def flow(self, flow: UUID) -> FlowState | None:
+        """How far a flow of jobs is. None: there is none, or it is forgotten."""
+        found = await self._database.read(lambda connection: jobs_table.flows(connection, [flow]))
+        return found[0] if found else None
 
     async def log(self, cafe_id: CafeId, after: int, limit: int, order_id: OrderId | None = None) -> Sequence[Recorded]:
         """The cafe's events after an offset; ``order_id``: only those about it, or since it was placed about none."""

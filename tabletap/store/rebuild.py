@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from tabletap.actors.ports import Recorded, State
-from tabletap.domain import cafe, drawer, order, payment
+from tabletap.domain import account, cafe, drawer, order, payment, tips
 from tabletap.domain.base import Kind
 from tabletap.store import codec, projections
 from tabletap.store.batch import Batch
@@ -33,6 +33,8 @@ LIVES: Final[Mapping[Kind, Life]] = {
     Kind.ORDER: Life(lambda first: order.born(_event(first)), order.evolve),
     Kind.PAYMENT: Life(lambda first: payment.born(_event(first)), payment.evolve),
     Kind.DRAWER: Life(lambda first: drawer.born(_event(first)), drawer.evolve),
+    Kind.ACCOUNT: Life(lambda first: account.born(_event(first)), account.evolve),
+    Kind.TIPS: Life(lambda first: tips.born(_event(first)), tips.evolve),
 }
 
 
@@ -81,6 +83,7 @@ def _build_one(batch: Batch, stream: Sequence[Recorded]) -> None:
         if one.ref.id == first.ref.id:  # what it caused elsewhere is posted there
             lines = ledger.lines(one.event, state)
             projections.put_entries(batch, one.cafe_id, one.offset, one.at, lines, balances=False)
+            projections.put_movements(batch, one.cafe_id, one.offset, one.at, one.event)
     for change, key, row in projections.of_states((state,), (one.event for one in stream)):
         batch.put(change, key, row)
 

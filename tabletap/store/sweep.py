@@ -6,6 +6,7 @@ from typing import Final
 import structlog
 import trio
 
+from tabletap.store.jobs import forget_done
 from tabletap.store.pool import Database, DatabaseDown, Retry
 
 log = structlog.get_logger(__name__)
@@ -34,11 +35,22 @@ async def forget_expired_answers(database: Database, now: datetime) -> int:
             return removed
 
 
+async def forget_done_jobs(database: Database, now: datetime) -> int:
+    """Delete finished jobs that were kept for as long as their queue says; how many."""
+    removed = 0
+    while True:
+        count = await database.transact(lambda connection: forget_done(connection, now, PAGE))
+        removed += count
+        if count < PAGE:
+            return removed
+
+
 async def keep_sweeping(database: Database) -> None:
     """Until cancelled. Several nodes may sweep at once."""
     while True:
         await trio.sleep(EVERY_S)
         try:
             await forget_expired_answers(database, datetime.now(UTC))
+            await forget_done_jobs(database, datetime.now(UTC))
         except (DatabaseDown, Retry) as trouble:
             log.info("sweep_waits", trouble=str(trouble))

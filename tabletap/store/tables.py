@@ -42,13 +42,25 @@ WAKES: Final = upsert("wakes", {"entity_id": "uuid", "kind": "text", "cafe_id": 
 SLEEP_ON: Final = remove("wakes", "entity_id")
 
 # A commit whose outcome was unknown may be written again when it has no events: its messages are there already then.
-OUTBOX: Final = Change(
-    "put_outbox",
-    f"""INSERT INTO outbox (id, cafe_id, destination, key, kind, entity_id, message, by, next_at)
+MESSAGES: Final = Change(
+    "put_messages",
+    f"""INSERT INTO outbox (id, cafe_id, destination, key, kind, entity_id, message, by, owner, next_at)
         SELECT fresh.*, now() + interval '{LEASE_SECONDS} seconds' FROM {ROWS} AS fresh
         ON CONFLICT (id) DO NOTHING""",
-    *("uuid", "uuid", "text", "text", "text", "uuid", "jsonb", "jsonb"),
+    *("uuid", "uuid", "text", "text", "text", "uuid", "jsonb", "jsonb", "int4"),
 )
+"""Messages between entities: their writer's to deliver at once."""
+
+JOBS: Final = Change(
+    "put_jobs",
+    f"""INSERT INTO outbox (id, cafe_id, destination, key, message, by, priority, parent, flow, next_at)
+        SELECT id, cafe_id, destination, key, message, by, priority, parent, flow, now() + make_interval(secs => delay)
+        FROM {ROWS} AS fresh (id, cafe_id, destination, key, message, by, priority, parent, flow, delay)
+        ON CONFLICT (id) DO NOTHING""",
+    *("uuid", "uuid", "text", "text", "jsonb", "jsonb", "int2", "uuid", "uuid", "float8"),
+)
+"""Jobs: anybody's, as soon as they are due."""
+
 CONSUME: Final = remove("outbox", "id")
 
 ANSWERS: Final = insert(

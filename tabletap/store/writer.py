@@ -115,7 +115,7 @@ class Writer:
         """
         if self._closing:
             raise Overloaded(self._limits.each.retry_after_s)
-        pending = Pending(commit, self._new_id, self._clock.now())
+        pending = Pending(commit, self._new_id, self._clock.now(), self._database.node)
         self._shards[hash(pending.cafe_id) % len(self._shards)].put(pending)
         await pending.done.wait()
         if pending.error is not None:

@@ -21,14 +21,16 @@ from tabletap.actors.nouns import factories, midwife
 from tabletap.actors.ports import Commit, Follower, Idempotency, Recorded, Sent, Stored
 from tabletap.actors.runtime import Address, DeadLetter, Limits, Outage, RefusedForNow, Stopping, System, Waker
 from tabletap.actors.runtime.testing import TrioClock, settle
+from tabletap.actors.withdrawing import Withdrawing
 from tabletap.domain import events as e
-from tabletap.domain.base import By, CafeId, Command, Event, Kind, Ref
+from tabletap.domain.base import By, CafeId, Command, Event, Job, Kind, Ref, Task
 from tabletap.domain.cafe import OpenCafe, PlaceOrder
 from tabletap.domain.errors import Refusal
 from tabletap.domain.menu import Menu, Wish
 from tabletap.domain.order import InitiatePayment, OrderView
 from tabletap.domain.payment import PaymentView, VerifyCash, VerifyTransfer
 from tabletap.domain.settings import CafeSettings
+from tabletap.domain.tasks import WithdrawPayments
 from tabletap.domain.vocabulary import Channel, Method
 from tests.domain.world import MENU, SETTINGS, STAFF, TOAST
 from tests.store.memory import MemoryStore
@@ -66,12 +68,13 @@ class Crier:
 
 
 class Courier:
-    """The relay: one receiver's messages in order, tried again until they are taken. ``held``: nothing goes out."""
+    """The relay: what is for one receiver, or of one key, in order, tried again until it is taken. ``held``: nothing
+    goes out."""
 
     def __init__(self, deliver: Callable[[Sent], Any], nursery: trio.Nursery) -> None:
         self._deliver = deliver
         self._nursery = nursery
-        self._lines: dict[Ref, deque[Sent]] = {}
+        self._lines: dict[Ref | str, deque[Sent]] = {}
         self._arrived: dict[UUID, trio.Event] = {}
         self.held = False
         self.twice = False
@@ -82,14 +85,15 @@ class Courier:
             self._arrived.setdefault(one.id, trio.Event())
             if self.held:
                 continue
-            line = self._lines.get(one.message.to)
+            to = one.message.key if isinstance(one.message, Job) else one.message.to
+            line = self._lines.get(to)
             if line is not None:
                 line.append(one)
             else:
-                self._lines[one.message.to] = deque([one])
-                self._nursery.start_soon(self._serve, one.message.to)
+                self._lines[to] = deque([one])
+                self._nursery.start_soon(self._serve, to)
 
-    async def _serve(self, to: Ref) -> None:
+    async def _serve(self, to: Ref | str) -> None:
         line = self._lines[to]
         while line:
             for _ in range(2 if self.twice else 1):
@@ -163,6 +167,8 @@ class Corner:
         self.journal = Watched(self.store)
         cafe_id = CafeId(uuid_utils.compat.uuid7())
         self.cafe_ref = Ref(Kind.CAFE, cafe_id, cafe_id)
+        self.asked: list[Task] = []
+        """What was to be asked of providers."""
         self.crashes: list[Exception] = []
         self.letters: list[DeadLetter] = []
 
@@ -203,7 +209,15 @@ class Corner:
                 nursery.cancel_scope.cancel()
 
     async def _deliver(self, sent: Sent) -> None:
-        await self.desk.deliver(sent)
+        if not isinstance(sent.message, Job):
+            await self.desk.deliver(sent)
+            return
+        task = sent.message.task
+        if isinstance(task, WithdrawPayments):
+            await Withdrawing(self.store, self.desk).withdraw(task, sent)
+        else:
+            self.asked.append(task)  # the providers of this corner never answer
+        self.store.outbox.pop(sent.id, None)
 
     def cut_off(self) -> None:
         """The process dies here: no goodbye."""

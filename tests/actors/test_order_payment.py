@@ -3,6 +3,7 @@
 from collections import Counter
 from datetime import timedelta
 
+import msgspec
 import pytest
 import trio
 
@@ -10,16 +11,28 @@ from tabletap.actors.desk import address
 from tabletap.actors.runtime import Wake
 from tabletap.domain import events as e
 from tabletap.domain.base import By, Kind, Ref, Role
+from tabletap.domain.cafe import SetAvailability
 from tabletap.domain.errors import Code, Refusal
-from tabletap.domain.order import InitiatePayment, MoveOrder
+from tabletap.domain.order import ByShare, InitiatePayment, MoveOrder
 from tabletap.domain.payment import Cancel, Refund, VerifyCash, VerifyTransfer
+from tabletap.domain.tasks import OpenCharge
 from tabletap.domain.vocabulary import Channel, Method, OrderStatus, PaymentStatus
-from tests.domain.world import BANANA, CUSTOMER, TOAST
+from tests.domain.world import BANANA, CUSTOMER, SETTINGS, TOAST
 
 from .corner import Corner, key
 
 TRANSFER = Method.QR_CODE_BANK_TRANSFER
 QUARTER_S = 15 * 60
+PREPAID = msgspec.structs.replace(SETTINGS, prepay=(Channel.COUNTER,))
+
+
+@pytest.fixture
+async def prepaying():
+    """A cafe whose kitchen sees an order when it is paid."""
+    opened = Corner(settings=PREPAID)
+    async with opened.open():
+        yield opened
+    assert opened.crashes == []
 
 
 def books(corner):
@@ -113,6 +126,70 @@ async def test_a_refund_reaches_the_order_before_it_is_answered(corner):
     await corner.do(payment, Refund(amount=300))
     seen = await corner.order(order)
     assert (seen.refunded, seen.payment_status) == (300, PaymentStatus.PARTIALLY_REFUNDED)
+
+
+# -- providers, and what sells out while somebody pays
+
+
+async def test_a_card_payment_asks_its_provider_once_and_cash_asks_nobody(corner):
+    order = await corner.place(TOAST, BANANA)
+    await corner.pay(order, amount=100)
+    card = await corner.pay(order, Method.PAYCONIC_CARD, amount=200)
+    (asked,) = corner.asked
+    assert isinstance(asked, OpenCharge)
+    assert (asked.charge.payment_id, asked.charge.amount) == (card.id, 200)
+    assert corner.store.outbox == {}
+
+
+async def test_what_sells_out_is_not_paid_for_by_whoever_was_about_to(prepaying):
+    order = await prepaying.place(TOAST, BANANA)
+    other = await prepaying.place(BANANA)
+    payment, spared = await prepaying.pay(order, TRANSFER), await prepaying.pay(other, TRANSFER)
+    await prepaying.do(prepaying.cafe_ref, SetAvailability("toast", available=False))
+    await prepaying.settle()
+    stopped = await prepaying.store.payment(payment.id)
+    assert (stopped.status, stopped.reason) == (PaymentStatus.CANCELLED, "Toast has sold out")
+    assert (await prepaying.order(order)).status is OrderStatus.PENDING
+    assert (await prepaying.store.payment(spared.id)).status is PaymentStatus.PENDING
+    late = await prepaying.take(payment, 1054)
+    await prepaying.settle()
+    assert (late.status, (await prepaying.store.payment(payment.id)).surplus) == (PaymentStatus.COMPLETED, 1054)
+    assert not (await prepaying.order(order)).in_kitchen
+    books(prepaying)
+
+
+async def test_a_withdrawal_that_a_crash_has_interrupted_is_carried_out_in_the_next_life():
+    corner = Corner(settings=PREPAID)
+    async with corner.open():
+        payment = await corner.pay(await corner.place(), TRANSFER)
+        corner.courier.held = True
+        await corner.do(corner.cafe_ref, SetAvailability("toast", available=False))
+        assert (await corner.store.payment(payment.id)).status is PaymentStatus.PENDING
+        corner.cut_off()
+    async with corner.open():
+        await corner.settle()
+        assert (await corner.store.payment(payment.id)).status is PaymentStatus.CANCELLED
+        assert corner.store.outbox == {}
+
+
+async def test_fifty_people_who_split_by_share_pay_the_whole_and_no_more(corner):
+    order = await corner.place(TOAST, BANANA)
+
+    async def payer(number):
+        begun = await corner.ask(order, InitiatePayment(TRANSFER, split=ByShare(7)), key(number))
+        if isinstance(begun, Refusal):
+            assert begun.code is Code.NOTHING_OWED
+            return
+        await corner.take(Ref(Kind.PAYMENT, begun.payment_id, order.cafe_id), begun.total_amount)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(50):
+            nursery.start_soon(payer, number)
+    await corner.settle()
+    taken = sorted(one.received for one in await corner.events(e.PaymentCompleted))
+    assert taken == [150, 150, 150, 151, 151, 151, 151]
+    assert (await corner.order(order)).payment_status is PaymentStatus.COMPLETED
+    books(corner)
 
 
 # -- wakes

@@ -8,9 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tabletap.domain import access
-from tabletap.domain.access import Access, Principal, Room, Subject, may_act, may_hear, owns, parse_room
+from tabletap.domain.access import (
+    Access,
+    Principal,
+    Room,
+    Subject,
+    credit_spender,
+    may_act,
+    may_hear,
+    owns,
+    parse_room,
+)
 from tabletap.domain.base import By, CafeId, OrderId, Role
-from tabletap.domain.errors import Code
+from tabletap.domain.errors import Code, Refusal
 
 OWN, FOREIGN = (CafeId(UUID(f"00000000-0000-7000-8000-00000000000{n}")) for n in (1, 2))
 ORDER, OTHER = (OrderId(UUID(f"00000000-0000-7000-8000-0000000000a{n}")) for n in (1, 2))
@@ -107,6 +117,36 @@ def test_an_order_is_owned_by_its_token_or_by_the_account_that_placed_it() -> No
 
 def test_the_audit_trail_keeps_who_it_was() -> None:
     assert Principal(role=Role.STAFF, user="sam", device="till").by == By(Role.STAFF, "sam", "till")
+
+
+# -- whose credit
+
+
+@pytest.mark.parametrize("named", [None, "customer-1"])
+def test_a_customer_spends_their_own_credit(named: str | None) -> None:
+    assert credit_spender(person("customer"), named) == "customer-1"
+
+
+@pytest.mark.parametrize("named", [None, "customer-1"])
+@pytest.mark.parametrize("principal", [TRACKING, access.ANYBODY, person("kitchen")], ids=lambda one: str(one.role))
+def test_who_is_neither_its_owner_nor_staff_spends_nobody_s_credit(principal: Principal, named: str | None) -> None:
+    refused = credit_spender(principal, named)
+    assert isinstance(refused, Refusal)
+    assert refused.code is Code.FORBIDDEN
+
+
+def test_nobody_spends_another_customer_s_credit() -> None:
+    refused = credit_spender(person("customer"), "customer-2")
+    assert isinstance(refused, Refusal)
+    assert refused.code is Code.FORBIDDEN
+
+
+@pytest.mark.parametrize("role", sorted(access.STAFF))
+def test_staff_spend_the_credit_of_whom_they_name(role: str) -> None:
+    assert credit_spender(person(role), "ada") == "ada"
+    unnamed = credit_spender(person(role), None)
+    assert isinstance(unnamed, Refusal)
+    assert [error.field for error in unnamed.errors] == ["customerId"]
 
 
 # -- rooms

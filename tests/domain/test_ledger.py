@@ -1,27 +1,30 @@
 """Every movement of money is a balanced posting; worked examples in cents, written by hand (spec M1)."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tabletap.domain import account as accounts
 from tabletap.domain import drawer as drawers
 from tabletap.domain import events as e
-from tabletap.domain import ledger
-from tabletap.domain.base import Decision, Event, OrderId, PaymentId, Wake
+from tabletap.domain import ledger, tips
+from tabletap.domain.base import Decision, Event, Kind, OrderId, PaymentId, Ref, Wake
 from tabletap.domain.cafe import OpenDrawer
+from tabletap.domain.charge import Dispute, RefundStanding, Standing
 from tabletap.domain.errors import Code, Refusal
 from tabletap.domain.ledger import Entry, postings
 from tabletap.domain.messages import TakeCash
 from tabletap.domain.order import Change, MergeInto, MoveItem, MoveOrder
-from tabletap.domain.payment import Refund, VerifyCash
-from tabletap.domain.vocabulary import Method
+from tabletap.domain.payment import HearCharge, HearDispute, HearRefund, Refund, VerifyCash, VerifyTransfer
+from tabletap.domain.vocabulary import AccountKind, ChargeState, Method, RefundState, RefundTo
 
-from .world import BANANA, TOAST, World
+from .world import BANANA, NOON, TOAST, World
 
-CASH, TRANSFER = Method
+CASH, TRANSFER = Method.CASH, Method.QR_CODE_BANK_TRANSFER
 OLD = OrderId(UUID(int=1))
 
 
@@ -146,6 +149,40 @@ def late_money(world: World) -> None:
     world.deliver_all()
 
 
+def card_with_fee(world: World) -> None:
+    payment = world.pay(world.place(TOAST), Method.PAYCONIC_CARD)
+    world.do(payment, HearCharge(Standing(state=ChargeState.SUCCEEDED, amount=901, fee=26)))
+    world.deliver_all()
+
+
+def card_refund_promised(world: World) -> None:
+    card_with_fee(world)
+    world.ask(world.payments[0].ref, Refund(400))
+
+
+def card_refund_failed(world: World) -> None:
+    card_refund_promised(world)
+    refund_id = next(iter(world.payments[0].refunds))
+    world.do(world.payments[0].ref, HearRefund(refund_id, RefundStanding(state=RefundState.FAILED)))
+
+
+def chargeback(world: World) -> None:
+    card_with_fee(world)
+    world.do(world.payments[0].ref, HearDispute(Dispute(dispute_id="d", amount=901, fee=2500)))
+
+
+def chargeback_won(world: World) -> None:
+    chargeback(world)
+    world.do(world.payments[0].ref, HearDispute(Dispute(dispute_id="d", amount=901, won=True)))
+
+
+def transferred_twice(world: World) -> None:
+    payment = world.pay(world.place(TOAST), TRANSFER)
+    world.do(payment, VerifyTransfer(901, "line 1"))
+    world.do(payment, VerifyTransfer(901, "line 2"))
+    world.deliver_all()
+
+
 def drawer(world: World) -> None:
     till = world.do(world.cafe_ref, OpenDrawer("till", 100_00)).births[0].ref
     world.do(till, drawers.Pay(-20_00, "milk"))
@@ -154,6 +191,50 @@ def drawer(world: World) -> None:
     world.do(payment, VerifyCash(10_00, till.id))
     world.deliver_all()
     world.do(till, drawers.Count(138_95))
+
+
+def held(world: World, kind: AccountKind) -> tuple[Ref, accounts.Holding]:
+    """An account of the cafe's, under a number that can be written down."""
+    ref = Ref(Kind.ACCOUNT, UUID(int=7), world.cafe.id)
+    return ref, accounts.Holding(ref, kind, "AUD", "ann")
+
+
+def credit(world: World) -> None:
+    ref, holding = held(world, AccountKind.CREDIT)
+    world.do(ref, accounts.Grant(holding, world.new_id(), 1000))
+    world.do(ref, accounts.Withdraw(holding, world.new_id(), 100))
+
+
+def credit_spent(world: World) -> None:
+    ref, holding = held(world, AccountKind.CREDIT)
+    world.do(ref, accounts.Grant(holding, world.new_id(), 1000))
+    world.account = ref
+    payment = world.paid(world.place(TOAST), Method.CUSTOMER_CREDIT)
+    world.do(ref, accounts.Spend(holding, PaymentId(payment.id), 901))
+
+
+def credit_refunded(world: World) -> None:
+    ref, holding = held(world, AccountKind.CREDIT)
+    payment = world.paid(world.place(TOAST), TRANSFER)
+    world.do(ref, accounts.Deposit(holding, world.new_id(), 901, PaymentId(payment.id)))
+
+
+def gift_card_loaded_and_spent(world: World) -> None:
+    ref, holding = held(world, AccountKind.GIFT_CARD)
+    world.do(ref, accounts.Grant(holding, world.new_id(), 1000))
+    world.do(ref, accounts.Spend(holding, PaymentId(UUID(int=2)), 901))
+    world.do(ref, accounts.BarSpending(holding, PaymentId(UUID(int=3)), accounts.Bar.GIVEN_UP))
+
+
+def tips_shared_out(world: World) -> None:
+    world.paid(world.place(TOAST), TRANSFER, tip=75_00)
+    jar = tips.tip_jar(world.cafe.id)
+    staff = tuple(tips.Worker(user, "floor") for user in ("sam", "kim"))
+    settings, pool = world.cafe.settings.tips, tips.Pool(amount=75_00, charged=0, offset=9, distributions=0)
+    since, until = world.now - timedelta(hours=1), world.now + timedelta(hours=1)
+    world.do(jar, tips.Distribute(world.cafe.id, "AUD", settings, since, until, pool, staff))
+    world.do(jar, tips.PayOut("sam", 30_00, tips.Way.BANK))
+    world.do(jar, tips.PayOut("kim", 37_50, tips.Way.CASH))
 
 
 EXAMPLES: dict[Callable[[World], None], dict[str, int]] = {
@@ -181,10 +262,51 @@ EXAMPLES: dict[Callable[[World], None], dict[str, int]] = {
     refund_of_surplus_and_sale: {"bank": 851, "tips": -50, "refunds": 100, "sales": -819, "tax:gst": -82},
     refund_of_everything: {"refunds": 901, "sales": -819, "tax:gst": -82},
     refund_of_rounded_cash: {"refunds": 1054, "sales": -972, "tax:gst": -82},
+    credit: {"credit_granted": 900, f"credit:{UUID(int=7)}": -900},
+    credit_spent: {
+        "credit_granted": 1000,
+        f"credit:{UUID(int=7)}": -99,
+        "sales": -819,
+        "tax:gst": -82,
+    },
+    credit_refunded: {
+        "bank": 901,
+        "credit_transit": 901,
+        f"credit:{UUID(int=7)}": -901,
+        "sales": -819,
+        "tax:gst": -82,
+    },
+    gift_card_loaded_and_spent: {"credit_granted": 1000, "gift_transit": -901, f"gift:{UUID(int=7)}": -99},
+    tips_shared_out: {
+        "bank": 901 + 45_00,
+        "cash": -37_50,
+        "tips:sam": -7_50,
+        "sales": -819,
+        "tax:gst": -82,
+    },
     unapplied_money: {"bank": 901, "unapplied": -901},
     unapplied_money_given_back: {},
     unapplied_money_given_back_too_early: {"bank": 301, "unapplied": -301},
     late_money: {"bank": 1501, "unapplied": -600, "sales": -819, "tax:gst": -82},
+    card_with_fee: {"provider:payconic": 875, "fees": 26, "sales": -819, "tax:gst": -82},
+    card_refund_promised: {
+        "provider:payconic": 875,
+        "fees": 26,
+        "refunds": 400,
+        "refunds_due": -400,
+        "sales": -819,
+        "tax:gst": -82,
+    },
+    card_refund_failed: {"provider:payconic": 875, "fees": 26, "sales": -819, "tax:gst": -82},
+    chargeback: {
+        "provider:payconic": -2526,
+        "fees": 2526,
+        "chargebacks": 901,
+        "sales": -819,
+        "tax:gst": -82,
+    },
+    chargeback_won: {"provider:payconic": -1625, "fees": 2526, "sales": -819, "tax:gst": -82},
+    transferred_twice: {"bank": 1802, "unapplied": -901, "sales": -819, "tax:gst": -82},
     drawer: {
         "cash": 138_95,
         "drawer_float": -130_00,
@@ -238,20 +360,42 @@ def test_whatever_a_payment_is_made_of_it_balances(
         surplus=surplus,
         rounding=rounding,
     )
-    refunded = e.PaymentRefunded(
+    requested = e.RefundRequested(
         payment_id=payment_id,
         order_id=OLD,
         refund_id=UUID(int=3),
         method=method,
+        to=RefundTo.ORIGINAL,
+        requested_at=NOON,
         amount=sale + tip + surplus + rounding,
         from_surplus=surplus,
         from_sale=sale,
         from_tip=tip,
         from_rounding=rounding,
-        refunded=sale + tip + surplus + rounding,
-        full=True,
     )
-    for event in (completed, refunded):
+    parts = {"from_surplus": surplus, "from_sale": sale, "from_tip": tip, "from_rounding": rounding}
+    failed = e.RefundFailed(
+        payment_id=payment_id, order_id=OLD, refund_id=UUID(int=3), amount=requested.amount, **parts
+    )
+    disputed = e.PaymentDisputed(
+        payment_id=payment_id, order_id=OLD, method=method, dispute_id="d", amount=amount, fee=tip
+    )
+    won = e.DisputeWon(payment_id=payment_id, order_id=OLD, method=method, dispute_id="d", amount=amount)
+    more = e.MoreReceived(payment_id=payment_id, order_id=OLD, method=method, amount=sale, statement_line="7")
+    given_back = [
+        e.RefundCompleted(
+            payment_id=payment_id,
+            order_id=OLD,
+            refund_id=UUID(int=3),
+            method=method,
+            to=to,
+            amount=requested.amount,
+            refunded=requested.amount,
+            full=True,
+        )
+        for to in RefundTo
+    ]
+    for event in (completed, requested, failed, disputed, won, more, *given_back):
         assert sum(entry.amount for entry in postings(event)) == 0
 
 

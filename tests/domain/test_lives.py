@@ -1,7 +1,8 @@
 """Whole lives of a cafe: every command in any order, messages late, twice and overtaking, against a small model.
 
-The model is plain dicts and knows nothing of states: what each order's lines cost, what came in, what went back. The
-world is rebuilt from its log on the way and must be the same.
+The model is plain dicts and knows nothing of states: what each order's lines cost, what came in, what went back. What
+a provider has really taken and given back is the provider's own book. The world is rebuilt from its log on the way and
+must be the same.
 """
 
 from collections import Counter
@@ -17,12 +18,37 @@ from tabletap.domain import kitchen
 from tabletap.domain import order as orders
 from tabletap.domain import payment as payments
 from tabletap.domain.base import SYSTEM, Command, Decision, Kind, OrderId, Ref, Wake
+from tabletap.domain.charge import RefundStanding, Standing
 from tabletap.domain.errors import Refusal
 from tabletap.domain.menu import Choice, Wish
-from tabletap.domain.order import Accept, Change, InitiatePayment, MergeInto, MoveItem, MoveOrder, MoveTable
-from tabletap.domain.payment import Cancel, Refund, VerifyCash, VerifyTransfer
-from tabletap.domain.settings import CafeSettings
-from tabletap.domain.vocabulary import Channel, ItemStatus, Method, OrderStatus
+from tabletap.domain.order import (
+    ACCOUNT_FIELD,
+    Accept,
+    ByItem,
+    ByShare,
+    Change,
+    InitiatePayment,
+    MergeInto,
+    MoveItem,
+    MoveOrder,
+    MoveTable,
+    Split,
+)
+from tabletap.domain.payment import UNDER_WAY, Cancel, HearRefund, Refund, VerifyCash, VerifyTransfer
+from tabletap.domain.settings import CafeSettings, ServiceCharge
+from tabletap.domain.tasks import WithdrawPayments
+from tabletap.domain.vocabulary import (
+    MANUAL,
+    Channel,
+    ChargeState,
+    ItemStatus,
+    Method,
+    OrderStatus,
+    RefundState,
+    RefundStatus,
+    RefundTo,
+    Surplus,
+)
 
 from .world import BANANA, CUSTOMER, FLAT_WHITE, SETTINGS, STAFF, TOAST, WATER, World, comparable, thaw
 
@@ -34,6 +60,11 @@ CENTS = st.one_of(st.integers(1, 12), st.integers(1, 2500))
 CLOSED = {OrderStatus.COMPLETED, OrderStatus.CANCELLED}
 UNMADE = {OrderStatus.PENDING, OrderStatus.PAYMENT_PENDING, OrderStatus.PAID}
 DONE = {ItemStatus.READY, ItemStatus.SERVED}
+SPLITS = st.one_of(
+    st.none(),
+    st.builds(ByShare, st.integers(2, 3)),
+    st.builds(ByItem, st.lists(st.integers(1, 3), min_size=1, max_size=2, unique=True).map(tuple)),
+)
 
 
 def cost(wish: Wish) -> int:
@@ -41,24 +72,60 @@ def cost(wish: Wish) -> int:
     return 2 * (550 + 70 + 20) if wish == OAT else PRICES[wish.sku]
 
 
+class Watched(World):
+    """A world in which it is noted whom a withdrawal must stop: whoever was paying for what the kitchen has not."""
+
+    def __init__(self, settings: CafeSettings) -> None:
+        super().__init__(settings)
+        self.stopped: set[Ref] = set()
+
+    def _withdraw(self, task: WithdrawPayments) -> None:
+        for order in self.orders:
+            has_it = any(line.facts.sku == task.sku and line.live for line in order.lines.values())
+            knows = order.sold_out.get(task.sku) == task.at
+            if has_it and not knows and not order.released and order.status not in CLOSED:
+                self.stopped |= {Ref(Kind.PAYMENT, ident, order.placed.cafe_id) for ident in order.reserved}
+        super()._withdraw(task)
+
+
 class Lives(RuleBasedStateMachine):
-    world: World
+    world: Watched
 
     @initialize(
         approval=st.booleans(),
+        rate=st.sampled_from([0, 0, 1_000, 777]),
+        surplus=st.sampled_from(Surplus),
+        credit=st.booleans(),
         prepay=st.sampled_from([(), (), (Channel.COUNTER,), (Channel.ONLINE, Channel.TABLE)]),
         baskets=st.lists(st.tuples(WISHES, st.sampled_from(Channel)), min_size=2, max_size=4),
     )
-    def open(self, approval: bool, prepay: tuple[Channel, ...], baskets: list[tuple[list[Wish], Channel]]) -> None:
-        self.world = World(
-            CafeSettings(name="Corner", tables=SETTINGS.tables, approval=approval, prepay=prepay, bank=SETTINGS.bank)
+    def open(
+        self,
+        approval: bool,
+        rate: int,
+        surplus: Surplus,
+        credit: bool,
+        prepay: tuple[Channel, ...],
+        baskets: list[tuple[list[Wish], Channel]],
+    ) -> None:
+        charge = ServiceCharge(rate=rate, tax_class="gst") if rate else None
+        self.world = Watched(
+            CafeSettings(
+                name="Corner",
+                tables=SETTINGS.tables,
+                approval=approval,
+                prepay=prepay,
+                bank=SETTINGS.bank,
+                service_charge=charge,
+            )
         )
+        self.rate, self.surplus, self.credit = rate, surplus, credit
         self.world.tick = timedelta(milliseconds=1)
         self.board = kitchen.Board()
         self.heard = 0
         self.sold: dict[Ref, int] = {}  # order -> what its lines cost as ordered
         self.received: dict[Ref, int] = {}  # payment -> money in
-        self.returned: Counter[Ref] = Counter()  # payment -> money back
+        self.returned: Counter[Ref] = Counter()  # payment -> money back, from hand to hand
         self.wished: dict[Ref, int] = {}  # payment -> amount it was to pay of its order
         self.tips: dict[Ref, int] = {}
         self.drawer_cash = 0
@@ -80,14 +147,20 @@ class Lives(RuleBasedStateMachine):
         """A command; a refusal changes nothing at all."""
         world = self.world
         before = comparable(world.states[ref]), len(world.log), dict(world.balances), len(world.states)
-        queued = {to: list(queue) for to, queue in world.queues.items()}
+        queued = [{to: list(queue) for to, queue in waiting.items()} for waiting in (world.queues, world.jobs)]  # type: ignore[attr-defined]
         outcome = world.ask(ref, command, by)  # type: ignore[arg-type]
         if isinstance(outcome, Refusal):
             after = comparable(world.states[ref]), len(world.log), dict(world.balances), len(world.states)
             assert after == before
-            assert {to: list(queue) for to, queue in world.queues.items()} == queued
+            assert [
+                {to: list(queue) for to, queue in waiting.items()}
+                for waiting in (world.queues, world.jobs)  # type: ignore[attr-defined]
+            ] == queued
             assert outcome.message
         return outcome
+
+    def with_service(self, cents: int) -> int:
+        return cents + (cents * self.rate + 5_000) // 10_000
 
     # -- the cafe
 
@@ -108,7 +181,7 @@ class Lives(RuleBasedStateMachine):
         gone = self.world.cafe.sold_out
         if isinstance(outcome, Decision):
             ref = outcome.births[0].ref
-            self.sold[ref] = sum(map(cost, wishes))
+            self.sold[ref] = self.with_service(sum(map(cost, wishes)))
             assert self.world.order(ref).total == self.sold[ref]
             if quick:
                 self.ask(ref, Accept())
@@ -170,13 +243,13 @@ class Lives(RuleBasedStateMachine):
             before = self.world.order(order)
             outcome = self.ask(order, Change(add=self.world.priced(*wishes), remove=tuple(remove)))
             if isinstance(outcome, Decision):
-                taken = sum(before.lines[n].facts.total for n in remove if n in before.lines)
+                taken = sum(before.lines[n].facts.due for n in remove if n in before.lines)
                 taken += sum(
-                    line.facts.total
+                    line.facts.due
                     for n, line in self.world.order(order).lines.items()
                     if n in remove and n not in before.lines
                 )
-                added = sum(map(cost, wishes))
+                added = self.with_service(sum(map(cost, wishes)))
                 assert self.world.order(order).total == before.total + added - taken
 
     @rule(which=WHICH, table=st.sampled_from(["1", "2"]))
@@ -196,34 +269,84 @@ class Lives(RuleBasedStateMachine):
         which=WHICH,
         method=st.sampled_from(Method),
         amount=st.one_of(st.none(), CENTS),
+        split=SPLITS,
         tip=st.integers(0, 9),
         at_once=st.booleans(),
     )
-    def pay(self, which: int, method: Method, amount: int | None, tip: int, *, at_once: bool) -> None:
+    def pay(
+        self, which: int, method: Method, amount: int | None, tip: int, *, at_once: bool, split: Split | None = None
+    ) -> None:
         if order := self.pick(Kind.ORDER, which):
-            owed = self.world.order(order).owed
-            outcome = self.ask(order, InitiatePayment(method=method, amount=amount, tip=tip))
+            before, account = self.world.order(order), self.world.account
+            command = InitiatePayment(
+                method=method,
+                amount=None if split else amount,
+                split=split,
+                tip=tip,
+                account=account if method in ACCOUNT_FIELD else None,
+                credit=account if self.credit else None,
+                surplus=self.surplus,
+            )
+            outcome = self.ask(order, command)
             if isinstance(outcome, Decision):
                 payment = outcome.births[0].ref
-                self.wished[payment], self.tips[payment] = amount or owed, tip
-                assert (amount or owed) <= owed
-                assert self.world.order(order).owed == owed - (amount or owed)
+                wished = self.world.payment(payment).initiated.amount
+                match split:
+                    case ByItem():
+                        assert wished == sum(before.lines[number].facts.due for number in split.lines)
+                    case ByShare():
+                        assert wished >= min(before.owed, before.total // split.of)
+                    case None:
+                        assert wished == (amount or before.owed)
+                self.wished[payment], self.tips[payment] = wished, tip
+                assert 0 < wished <= before.owed
+                assert self.world.order(order).owed == before.owed - wished
                 if at_once:
-                    self.money_comes(0, 0)
+                    self.money_comes(0, 0, heard=True)
 
     @precondition(lambda self: self.refs(Kind.PAYMENT))
-    @rule(which=WHICH, extra=st.one_of(st.just(0), st.integers(-300, 300)))
-    def money_comes(self, which: int, extra: int) -> None:
+    @rule(which=WHICH, extra=st.one_of(st.just(0), st.integers(-300, 300)), heard=st.booleans())
+    def money_comes(self, which: int, extra: int, heard: bool) -> None:
         payment = self.pick(Kind.PAYMENT, which)
         assert payment is not None
         started = self.world.payment(payment).initiated
         money = started.total + extra
+        if started.method not in MANUAL:
+            while self.world.jobs.get(str(payment.id)):
+                self.world.work(str(payment.id))
+            if money > 0 and self.provider_says(payment, Standing(state=ChargeState.SUCCEEDED, amount=money)) and heard:
+                self.world.hear(payment)
+                self.read_the_provider_s_book()
+            return
         cash = started.method is Method.CASH
         drawer_id = self.drawer.id if self.drawer else None
         outcome = self.ask(payment, VerifyCash(money, drawer_id) if cash else VerifyTransfer(money))
         if isinstance(outcome, Decision):
             assert payment not in self.received, "the same money twice"
             self.received[payment] = started.total if cash else money
+
+    def provider_says(self, payment: Ref, standing: Standing) -> bool:
+        """Somebody approves or declines, if the provider has been asked and nothing is final there."""
+        provider, ident = self.world.provider, self.world.payment(payment).initiated.payment_id
+        known = provider.charges.get(ident)
+        if known is None or known.state is not ChargeState.OPEN:
+            return False
+        provider.says(ident, standing)
+        return True
+
+    @precondition(lambda self: self.refs(Kind.PAYMENT))
+    @rule(which=WHICH)
+    def declined(self, which: int) -> None:
+        payment = self.pick(Kind.PAYMENT, which)
+        assert payment is not None
+        if self.provider_says(payment, Standing(state=ChargeState.FAILED, reason="declined")):
+            self.world.hear(payment)
+
+    @rule(loses=st.integers(0, 2), down=st.integers(0, 2), refunds=st.sampled_from(RefundState))
+    def the_provider_misbehaves(self, loses: int, down: int, refunds: RefundState) -> None:
+        provider = self.world.provider
+        provider.loses, provider.down = loses, down
+        provider.refunds_become = RefundState.SUCCEEDED if refunds is RefundState.ABSENT else refunds
 
     @precondition(lambda self: self.refs(Kind.PAYMENT))
     @rule(which=WHICH)
@@ -233,18 +356,21 @@ class Lives(RuleBasedStateMachine):
         assert isinstance(self.ask(payment, Cancel()), Refusal) or payment not in self.received
 
     @precondition(lambda self: self.received)
-    @rule(which=WHICH, amount=st.one_of(st.none(), CENTS))
-    def refund(self, which: int, amount: int | None) -> None:
+    @rule(which=WHICH, amount=st.one_of(st.none(), CENTS), to=st.sampled_from(RefundTo))
+    def refund(self, which: int, amount: int | None, to: RefundTo = RefundTo.ORIGINAL) -> None:
         paid = list(self.received)[::-1]
         payment = paid[which % len(paid)]
-        left = self.received[payment] - self.returned[payment]
+        state = self.world.payment(payment)
+        left = self.received[payment] - sum(asked.amount for asked in state.standing_refunds)
         drawer_id = self.drawer.id if self.drawer else None
-        outcome = self.ask(payment, Refund(amount, drawer_id=drawer_id))
+        outcome = self.ask(payment, Refund(amount, drawer_id=drawer_id, to=to))
         back = left if amount is None else amount
-        assert isinstance(outcome, Decision) or back > left or left == 0
+        no_credit = to is RefundTo.CREDIT and not self.credit
+        assert isinstance(outcome, Decision) or back > left or left == 0 or no_credit
         if isinstance(outcome, Decision):
             assert back <= left
-            self.returned[payment] += back
+            if state.manual and to is RefundTo.ORIGINAL:
+                self.returned[payment] += back
 
     @rule(which=WHICH, method=st.sampled_from(Method), back=st.one_of(st.none(), CENTS), refunded=st.booleans())
     def race(self, which: int, method: Method, back: int | None, refunded: bool) -> None:
@@ -253,6 +379,24 @@ class Lives(RuleBasedStateMachine):
         self.move_order(which, "cancel", customer=False)
         if refunded and self.received:
             self.refund(0, back)
+
+    @rule(which=WHICH, method=st.sampled_from(Method), money_first=st.booleans(), back_again=st.booleans())
+    def race_with_the_last_one(self, which: int, method: Method, money_first: bool, back_again: bool) -> None:
+        """Something sells out while the customer pays for it: the money is quicker than the word of it, or slower."""
+        waiting = [one.ref for one in self.world.orders if not one.released and one.owed and one.status not in CLOSED]
+        if not waiting:
+            return
+        order = waiting[which % len(waiting)]
+        self.pay(self.refs(Kind.ORDER)[::-1].index(order), method, None, 0, at_once=money_first)
+        line = next(line.facts for line in self.world.order(order).lines.values() if line.live)
+        self.ask(self.world.cafe_ref, cafes.SetAvailability(line.sku, available=False))
+        for key in self.world.waiting_jobs:
+            if key.endswith(line.sku):
+                self.world.work(key)
+        if back_again:
+            self.ask(self.world.cafe_ref, cafes.SetAvailability(line.sku, available=True))
+        if not money_first:
+            self.money_comes(0, 0, heard=True)
 
     # -- the drawer
 
@@ -270,7 +414,7 @@ class Lives(RuleBasedStateMachine):
         if isinstance(self.ask(self.drawer, drawers.Pay(cents, "milk")), Decision):
             self.drawer_cash += cents
 
-    # -- messages and restarts
+    # -- messages, jobs and restarts
 
     @precondition(lambda self: self.world.waiting)
     @rule(which=WHICH, repeat=st.booleans())
@@ -279,7 +423,13 @@ class Lives(RuleBasedStateMachine):
         to = waiting[which % len(waiting)]
         self.world.deliver(to, twice=repeat)
 
-    @precondition(lambda self: self.world.waiting)
+    @precondition(lambda self: self.world.waiting_jobs)
+    @rule(which=WHICH, repeat=st.booleans())
+    def work_one(self, which: int, repeat: bool) -> None:
+        waiting = self.world.waiting_jobs
+        self.world.work(waiting[which % len(waiting)], twice=repeat)
+
+    @precondition(lambda self: self.world.waiting or self.world.waiting_jobs)
     @rule()
     def deliver_all(self) -> None:
         self.world.deliver_all()
@@ -292,6 +442,31 @@ class Lives(RuleBasedStateMachine):
         assert {ref: comparable(state) for ref, state in self.world.states.items()} == before
 
     # -- what must hold after every step
+
+    @invariant()
+    def read_the_provider_s_book(self) -> None:
+        """What a payment says it has received from a provider is what the provider took, once."""
+        for state in self.world.payments:
+            if state.completed is None or state.manual:
+                continue
+            charge = self.world.provider.charges[state.initiated.payment_id]
+            assert (charge.state, charge.amount) == (ChargeState.SUCCEEDED, state.completed.received)
+            self.received[state.ref] = charge.amount
+
+    @invariant()
+    def nobody_pays_for_what_has_sold_out_before_the_kitchen_had_it(self) -> None:
+        for payment in self.world.stopped:
+            order = self.world.order(self.world.payment(payment).order_ref)
+            assert not order.applied.get(payment.id, 0)  # type: ignore[call-overload]
+
+    @invariant()
+    def a_line_and_a_share_have_one_payer(self) -> None:
+        for order in self.world.orders:
+            held = [claim for ident, claim in order.held_claims.items() if ident in order.reserved]
+            lines = [number for claim in held for number in claim.lines]
+            assert len(lines) == len(set(lines))
+            shares = [claim.share for claim in held if claim.share]
+            assert len(shares) == len(set(shares))
 
     @invariant()
     def numbers_have_no_gaps_and_no_repeats(self) -> None:
@@ -307,6 +482,7 @@ class Lives(RuleBasedStateMachine):
         assert sum(balances.values()) == 0
         assert balances["receivable"] >= 0
         assert balances["unapplied"] <= 0
+        assert balances["refunds_due"] <= 0
 
     @invariant()
     def an_order_s_money_adds_up(self) -> None:
@@ -330,7 +506,8 @@ class Lives(RuleBasedStateMachine):
     def cash_and_bank_hold_what_came_less_what_went(self) -> None:
         balances = self.world.balances
         held = balances["cash"] + balances["bank"]
-        assert held == sum(self.received.values()) - self.returned.total() + self.drawer_cash
+        counted = sum(money for payment, money in self.received.items() if self.world.payment(payment).manual)
+        assert held == counted - self.returned.total() + self.drawer_cash
 
     @invariant()
     def an_order_stands_where_its_lines_stand(self) -> None:
@@ -377,10 +554,37 @@ class Lives(RuleBasedStateMachine):
         }
         assert self.board.active == fresh.active
 
+    def reconcile(self) -> None:
+        """The provider is well again, and is asked for all it knows."""
+        world = self.world
+        world.provider.loses = world.provider.down = 0
+        world.provider.refunds_become = RefundState.SUCCEEDED
+        for _ in range(2):  # what is heard of a charge may ask for a refund
+            for state in world.payments:
+                if state.initiated.payment_id in world.provider.charges:
+                    world.hear(state.ref)
+                for refund in state.refunds.values():
+                    ident = refund.requested.refund_id
+                    known = world.provider.refunds.get(ident, RefundStanding(state=RefundState.ABSENT))
+                    if known.state is RefundState.PENDING:
+                        world.provider.says_of_refund(ident, RefundState.SUCCEEDED)
+                        known = world.provider.refunds[ident]
+                    if refund.status in UNDER_WAY:
+                        world.do(state.ref, HearRefund(ident, known), SYSTEM)
+            world.deliver_all()
+        self.read_the_provider_s_book()
+
     def at_rest(self) -> None:
-        """All messages have arrived: what orders and payments say of each other agrees."""
+        """All messages have arrived: what orders, payments and the provider say of each other agrees."""
         world, balances = self.world, self.world.balances
+        self.reconcile()
         assert balances["clearing"] == 0
+        assert balances["refunds_due"] == 0
+        transit = balances["credit_transit"] + balances["gift_transit"]
+        at_provider = sum(cents for account, cents in balances.items() if account.startswith("provider:"))
+        assert at_provider + transit == world.provider.taken - sum(world.provider.given_back.values())
+        for payment in world.stopped:
+            assert world.payment(payment).status not in payments.OPEN
         owed_back = 0
         for payment, money in self.received.items():
             order = world.order(world.payment(payment).order_ref)
@@ -392,16 +596,18 @@ class Lives(RuleBasedStateMachine):
             )
             spare = money - applied - tip - started.rounding
             for_sale = sum(amount for ident, amount in order.refunds.values() if ident == payment.id)
-            back = self.returned[payment]
+            back = self.returned[payment] + sum(world.provider.given_back.get(ident, 0) for ident in state.refunds)
             assert 0 <= applied <= self.wished[payment]
+            done = [refund.requested for refund in state.refunds.values() if refund.status is RefundStatus.COMPLETED]
+            assert back == sum(asked.amount for asked in done)
             if back == money:
                 assert for_sale == applied
             else:
-                owed_back += max(0, spare - (back - for_sale))
+                owed_back += spare - (back - for_sale - sum(asked.from_tip + asked.from_rounding for asked in done))
         assert -balances["unapplied"] == owed_back
         living = sum(order.total for order in world.orders if order.status is not OrderStatus.CANCELLED)
         taxes = sum(cents for account, cents in balances.items() if account.startswith("tax:"))
-        assert -(balances["sales"] + taxes) == living
+        assert -(balances["sales"] + balances["service_charge"] + taxes) == living
         for order in world.orders:
             assert not order.reserved or all(
                 world.payment(Ref(Kind.PAYMENT, ident, order.placed.cafe_id)).status in payments.OPEN

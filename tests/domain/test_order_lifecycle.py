@@ -16,7 +16,7 @@ from tabletap.domain import order as orders
 from tabletap.domain.base import Command, Context, Decision, OrderId, PaymentId, Ref, Wake
 from tabletap.domain.errors import Code, Refusal
 from tabletap.domain.messages import Absorb, NoteRefund, Release, Settle, Unmerge
-from tabletap.domain.order import Accept, Change, InitiatePayment, MergeInto, MoveItem, MoveOrder, MoveTable
+from tabletap.domain.order import Accept, Change, InitiatePayment, MergeInto, MoveItem, MoveOrder, MoveTable, Withdraw
 from tabletap.domain.payment import Refund
 from tabletap.domain.vocabulary import Channel, ItemStatus, Method, OrderStatus
 
@@ -381,6 +381,7 @@ COMMANDS: dict[str, tuple[Callable[[World, Ref], Command], Row]] = {
     ),
     "release": (lambda w, o: Release(STRANGER), Row(NONE, NONE, NONE, NONE, NONE, NONE, NONE)),
     "note refund": (lambda w, o: NoteRefund(STRANGER, w.new_id(), 1), Row(NONE, NONE, NONE, NONE, NONE, NONE, NONE)),
+    "withdraw": (lambda w, o: Withdraw("toast", w.now), Row(NONE, NONE, NONE, NONE, NONE, NONE, NONE)),
     "wake": (lambda w, o: Wake(), Row(NONE, NONE, NONE, NONE, NONE, NONE, NONE)),
 }
 
@@ -411,7 +412,7 @@ def test_no_command_is_missing_from_the_tables() -> None:
     )
 
 
-_WITHOUT_WORLD = ("accept", "move table", "unmerge", "initiate payment", "settle", "release", "wake")
+_WITHOUT_WORLD = ("accept", "move table", "unmerge", "initiate payment", "settle", "release", "withdraw", "wake")
 
 
 # -- acceptance and release to the kitchen

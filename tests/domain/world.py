@@ -1,8 +1,10 @@
 """A cafe and all that lives in it, driven by hand: what actors, journal and outbox do, without any of them.
 
 ``World.ask`` puts one command to one entity: it decides, the author follows its own events and its births, births come
-into the world, and messages wait in the queue of whom they are for until ``deliver`` or ``deliver_all``. Events and
-messages rest as JSON between the one who wrote them and the one who reads them, as they do in the tables.
+into the world, and messages wait in the queue of whom they are for until ``deliver`` or ``deliver_all``. Jobs wait the
+same way, by their key, until ``work`` or ``deliver_all``; those for a payment's gateway are ``world.provider``'s, which
+does what the test tells it. Events, messages and tasks rest as JSON between the one who wrote them and the one who
+reads them, as they do in the tables.
 """
 
 from collections import Counter, deque
@@ -13,20 +15,37 @@ from uuid import UUID
 
 import msgspec
 
+from tabletap.domain import account as accounts
 from tabletap.domain import cafe as cafes
 from tabletap.domain import drawer as drawers
 from tabletap.domain import events as e
-from tabletap.domain import ledger
+from tabletap.domain import ledger, tips
 from tabletap.domain import order as orders
 from tabletap.domain import payment as payments
-from tabletap.domain.base import By, CafeId, Command, Context, Decision, Event, Kind, Ref, Role
+from tabletap.domain.base import (
+    INSTALLATION_CAFE,
+    SYSTEM,
+    By,
+    CafeId,
+    Command,
+    Context,
+    Decision,
+    Event,
+    Kind,
+    Ref,
+    Role,
+)
+from tabletap.domain.charge import Standing
 from tabletap.domain.errors import Refusal
 from tabletap.domain.menu import Category, Choice, Group, Item, Menu, Option, Size, Wish
 from tabletap.domain.messages import Absorb, AnyMessage, Unmerge
 from tabletap.domain.settings import BankDetails, CafeSettings
-from tabletap.domain.vocabulary import Channel, Method
+from tabletap.domain.tasks import AnyTask, WithdrawPayments
+from tabletap.domain.vocabulary import MANUAL, Channel, ChargeState, Method
 
-State = cafes.Cafe | orders.Order | payments.Payment | drawers.Drawer
+from .provider import Provider
+
+State = cafes.Cafe | orders.Order | payments.Payment | drawers.Drawer | accounts.Account | tips.TipJar
 
 NOON = datetime(2026, 3, 10, 1, 0, tzinfo=UTC)
 """Noon in Sydney, on a day without a change of clocks."""
@@ -106,12 +125,25 @@ def born(ref: Ref, event: Any) -> State:
             return payments.born(event)
         case Kind.DRAWER:
             return drawers.born(event)
+        case Kind.ACCOUNT:
+            return accounts.born(event)
+        case Kind.TIPS:
+            return tips.born(event)
 
 
-_NOUNS: dict[Kind, Any] = {Kind.CAFE: cafes, Kind.ORDER: orders, Kind.PAYMENT: payments, Kind.DRAWER: drawers}
+_NOUNS: dict[Kind, Any] = {
+    Kind.CAFE: cafes,
+    Kind.ORDER: orders,
+    Kind.PAYMENT: payments,
+    Kind.DRAWER: drawers,
+    Kind.ACCOUNT: accounts,
+    Kind.TIPS: tips,
+}
+MADE_BY_ASKING = (Kind.ACCOUNT, Kind.TIPS)
+"""Nobody brings these into the world but the first command that is put to them."""
 
 
-def comparable(state: State) -> object:
+def comparable(state: State | None) -> object:
     """A state as something that can be compared (a priced menu has no equality of its own)."""
     if isinstance(state, cafes.Cafe):
         return (state.slug, state.settings, state.menu.menu, state.sold_out, state.numbers, state.slots)
@@ -140,6 +172,10 @@ class World:
         self.log: list[Logged] = []
         self.states: dict[Ref, State] = {}
         self.queues: dict[Ref, deque[bytes]] = {}
+        self.jobs: dict[str, deque[bytes]] = {}
+        self.provider = Provider()
+        self.account = Ref(Kind.ACCOUNT, self.new_id(), INSTALLATION_CAFE)
+        """The account that pays where a payment out of one is begun without naming it."""
         cafe_id = CafeId(self.new_id())
         self.cafe_ref = Ref(Kind.CAFE, cafe_id, cafe_id)
         opened = cafes.open_cafe(cafes.OpenCafe("corner", settings, menu))
@@ -152,7 +188,7 @@ class World:
     def ask(self, ref: Ref, command: Command, by: By = STAFF) -> Decision | Refusal:
         """Put a command to an entity, a ``tick`` after the last one. A refusal changes nothing at all."""
         self.now += self.tick
-        state = self.states[ref]
+        state = self.states.get(ref) if ref.kind in MADE_BY_ASKING else self.states[ref]
         before = comparable(state)
         decision: Decision | Refusal = _NOUNS[ref.kind].decide(state, command, Context(self.now, self.new_id, by))
         assert comparable(state) == before, "decide changed the state it was shown"
@@ -164,6 +200,8 @@ class World:
                     self._happen(birth.ref, ref, event)
             for message in decision.messages:
                 self.queues.setdefault(message.to, deque()).append(msgspec.json.encode(message.command))
+            for job in decision.jobs:
+                self.jobs.setdefault(job.key, deque()).append(msgspec.json.encode(job.task))
         return decision
 
     def do(self, ref: Ref, command: Command, by: By = STAFF) -> Decision:
@@ -186,14 +224,36 @@ class World:
             self.queues[to].append(raw)
         self.do(to, command)
 
+    def work(self, key: str, *, twice: bool = False) -> None:
+        """Do the oldest waiting job of a key; ``twice``: the first time was forgotten in a crash."""
+        task = msgspec.json.decode(self.jobs[key].popleft(), type=AnyTask)
+        for _ in range(2 if twice else 1):
+            if isinstance(task, WithdrawPayments):
+                self._withdraw(task)
+            else:
+                payment = Ref(Kind.PAYMENT, task.charge.payment_id, task.charge.cafe_id)
+                self.do(payment, self.provider.asked(task), SYSTEM)
+
+    def _withdraw(self, task: WithdrawPayments) -> None:
+        for order in self.orders:
+            if not order.released and any(line.facts.sku == task.sku for line in order.lines.values()):
+                self.do(order.ref, orders.Withdraw(task.sku, task.at), SYSTEM)
+
     def deliver_all(self) -> None:
-        """Hand over every message, and those that follow from them."""
+        """Hand over every message and do every job, and those that follow from them."""
         for _ in range(10_000):
-            waiting = self.waiting
-            if not waiting:
+            if self.waiting:
+                self.deliver(self.waiting[0])
+            elif self.waiting_jobs:
+                self.work(self.waiting_jobs[0])
+            else:
                 return
-            self.deliver(waiting[0])
         raise AssertionError("messages without end")
+
+    @property
+    def waiting_jobs(self) -> list[str]:
+        """The keys that have jobs waiting."""
+        return [key for key, queue in self.jobs.items() if queue]
 
     @property
     def waiting(self) -> list[Ref]:
@@ -257,9 +317,13 @@ class World:
         command = cafes.PlaceOrder(channel=channel, wishes=wishes or (TOAST,), **facts)
         return self.do(self.cafe_ref, command).births[0].ref
 
-    def pay(self, order: Ref, method: Method = Method.CASH, amount: int | None = None, tip: int = 0) -> Ref:
+    def pay(
+        self, order: Ref, method: Method = Method.CASH, amount: int | None = None, tip: int = 0, **facts: Any
+    ) -> Ref:
         """A payment that has been initiated."""
-        return self.do(order, orders.InitiatePayment(method=method, amount=amount, tip=tip)).births[0].ref
+        account = self.account if method in orders.ACCOUNT_FIELD else None
+        command = orders.InitiatePayment(method=method, amount=amount, tip=tip, account=account, **facts)
+        return self.do(order, command).births[0].ref
 
     def take(self, payment: Ref, money: int | None = None) -> Decision:
         """Money comes in (left out: exactly what was asked for)."""
@@ -267,7 +331,15 @@ class World:
         money = started.total if money is None else money
         if started.method is Method.CASH:
             return self.do(payment, payments.VerifyCash(tendered=money))
-        return self.do(payment, payments.VerifyTransfer(received=money))
+        if started.method in MANUAL:
+            return self.do(payment, payments.VerifyTransfer(received=money))
+        self.provider.says(started.payment_id, Standing(state=ChargeState.SUCCEEDED, amount=money))
+        return self.hear(payment)
+
+    def hear(self, payment: Ref) -> Decision:
+        """The provider tells the payment how it stands (a webhook)."""
+        standing = self.provider.charges[self.payment(payment).initiated.payment_id]
+        return self.do(payment, payments.HearCharge(standing), SYSTEM)
 
     def paid(self, order: Ref, method: Method = Method.CASH, amount: int | None = None, tip: int = 0) -> Ref:
         """A payment that has been made, and noted everywhere."""

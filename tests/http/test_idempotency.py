@@ -19,6 +19,7 @@ MOVES_MONEY = {
     "drawers.open",
     "drawers.pay",
     "drawers.count",
+    "statements.import",
 }
 
 
@@ -56,15 +57,16 @@ async def test_without_its_key_a_request_that_moves_money_is_refused(server: Ser
         "drawers.open": {"cafe": cafe.slug, "name": "Till", "floatAmount": 0},
         "drawers.pay": {"cafe": cafe.slug, "drawerId": drawer["drawerId"], "amount": 1, "reason": "x"},
         "drawers.count": {"cafe": cafe.slug, "drawerId": drawer["drawerId"], "counted": 0},
+        "statements.import": {"cafe": cafe.slug, "csv": "Date,Amount", "format": {"amount": "Amount"}},
     }
     assert asked.keys() == MOVES_MONEY
     before = server.footprint(cafe)
-    async with server.socket("counter", cafe, cafe.tokens["counter"]) as till:
+    async with server.socket("counter", cafe, cafe.tokens["owner"]) as till:
         for name, fields in asked.items():
-            answer = server.perform(name, fields, cafe.tokens["counter"])
+            answer = server.perform(name, fields, cafe.tokens["owner"])
             problem_of(answer, 400, "IDEMPOTENCY_KEY_MISSING")
             for key in ("1", "not a uuid", "x" * 1_000):
-                answer = server.perform(name, fields, cafe.tokens["counter"], key=key)
+                answer = server.perform(name, fields, cafe.tokens["owner"], key=key)
                 problem_of(answer, 400, "IDEMPOTENCY_KEY_INVALID")
                 assert (await till.perform(name, fields, key=key))["code"] == "IDEMPOTENCY_KEY_INVALID"
             assert (await till.perform(name, fields))["code"] == "IDEMPOTENCY_KEY_MISSING"

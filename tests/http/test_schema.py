@@ -45,6 +45,7 @@ KNOWN: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
     "orders.merge": lambda ids: {"into": ids["other"]},
     "payments.verify": lambda ids: {"tendered": 100},
     "drawers.pay": lambda ids: {"amount": 5, "reason": "change"},
+    "statements.import": lambda ids: {"csv": "Date,Amount,Description", "format": {"amount": "Amount"}},
 }
 """Bodies that no schema leads to, because they name what exists: the first thing that is asked."""
 

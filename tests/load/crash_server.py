@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,9 +27,14 @@ class DidNotStart(Exception):  # noqa: N818 - named by what is the case
 
 
 class CrashServer:
-    """``python -m tabletap demo`` on a state folder of its own. Leaving the block ends all that was started."""
+    """``python -m tabletap demo`` on a state folder of its own. Leaving the block ends all that was started.
 
-    def __init__(self) -> None:
+    ``port``: the same at every start (0: a free one); ``environment``: settings over those of the demo.
+    """
+
+    def __init__(self, port: int = 0, environment: Mapping[str, str] | None = None) -> None:
+        self._port = port
+        self.environment = environment or {}
         # Not in the folder of the tests: as root, Postgres runs as another user, who must reach it.
         self.folder = Path(tempfile.mkdtemp(prefix="tt-crash-"))
         self.folder.chmod(0o755)
@@ -72,8 +78,8 @@ class CrashServer:
         (self.folder / "stdout").unlink(missing_ok=True)
         with self.log.open("ab") as log, (self.folder / "stdout").open("wb") as stdout:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tabletap", "demo", "--port", "0"],
-                env={**environment, "TABLETAP_STATE": str(self.state)},
+                [sys.executable, "-m", "tabletap", "demo", "--port", str(self._port)],
+                env={**environment, **self.environment, "TABLETAP_STATE": str(self.state)},
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=log,

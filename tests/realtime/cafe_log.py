@@ -176,8 +176,7 @@ class Writer:
 
 
 def _unnumbered(facts: e.Numbered) -> Priced:
-    fields = msgspec.structs.asdict(facts)
-    return Priced(**{name: value for name, value in fields.items() if name not in ("line", "added")})
+    return Priced(**{name: getattr(facts, name) for name in Priced.__struct_fields__})
 
 
 def story(records: Iterable[Recorded]) -> dict[str, list[tuple[int, str, Any]]]:

@@ -10,7 +10,7 @@ from tabletap.domain import events as e
 from tabletap.domain.base import Event, OrderId, PaymentId
 from tabletap.domain.menu import Menu
 from tabletap.domain.settings import CafeSettings
-from tabletap.domain.vocabulary import ItemStatus, Method, OrderStatus
+from tabletap.domain.vocabulary import ItemStatus, Method, OrderStatus, RefundTo
 from tabletap.realtime.audience import SILENT, audience
 from tabletap.realtime.catalogue import CATALOGUE, Hears
 from tabletap.realtime.frames import encode
@@ -81,19 +81,47 @@ SAMPLES: tuple[Event, ...] = (
     ),
     e.PaymentClosed(payment_id=PAYMENT, order_id=ORDER, status="expired", reason="not paid in time"),
     e.PaymentUnapplied(payment_id=PAYMENT, order_id=ORDER, amount=5),
-    e.PaymentRefunded(
+    e.PaymentProcessing(payment_id=PAYMENT, order_id=ORDER, external_id="pay_1", redirect_url="https://pay"),
+    e.MoreReceived(
+        payment_id=PAYMENT, order_id=ORDER, method=Method.QR_CODE_BANK_TRANSFER, amount=5, statement_line="7"
+    ),
+    e.PaymentDisputed(payment_id=PAYMENT, order_id=ORDER, method=Method.PAYCONIC_CARD, dispute_id="d", amount=5),
+    e.DisputeWon(payment_id=PAYMENT, order_id=ORDER, method=Method.PAYCONIC_CARD, dispute_id="d", amount=5),
+    e.RefundRequested(
         payment_id=PAYMENT,
         order_id=ORDER,
         refund_id=ident(9),
         method=Method.CASH,
+        to=RefundTo.ORIGINAL,
         amount=5,
         from_surplus=0,
         from_sale=5,
         from_tip=0,
         from_rounding=0,
+        requested_at=NOON,
+        reason="cold",
+    ),
+    e.RefundCompleted(
+        payment_id=PAYMENT,
+        order_id=ORDER,
+        refund_id=ident(9),
+        method=Method.CASH,
+        to=RefundTo.ORIGINAL,
+        amount=5,
         refunded=5,
         full=False,
         reason="cold",
+    ),
+    e.RefundFailed(
+        payment_id=PAYMENT,
+        order_id=ORDER,
+        refund_id=ident(9),
+        amount=5,
+        from_surplus=0,
+        from_sale=5,
+        from_tip=0,
+        from_rounding=0,
+        reason="the card is closed",
     ),
 )
 

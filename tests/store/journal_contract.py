@@ -11,15 +11,28 @@ import trio
 import trio.testing
 import uuid_utils.compat
 
-from tabletap.actors.ports import Answered, Commit, Conflict, DuplicateKey, Idempotency, Journal, New, Reader, Recorded
+from tabletap.actors.ports import (
+    Answered,
+    Commit,
+    Conflict,
+    DuplicateKey,
+    Idempotency,
+    Journal,
+    New,
+    Reader,
+    Recorded,
+    Sent,
+)
 from tabletap.actors.runtime import WakeSource
 from tabletap.domain import cafe as cafes
 from tabletap.domain import events as e
 from tabletap.domain import order as orders
 from tabletap.domain import payment as payments
-from tabletap.domain.base import CafeId, Kind, OrderId, Ref
-from tabletap.domain.vocabulary import Channel
-from tests.domain.world import NOON, STAFF, TOAST
+from tabletap.domain.base import CafeId, Job, Kind, Message, OrderId, PaymentId, Ref
+from tabletap.domain.messages import Release
+from tabletap.domain.tasks import ProcessWebhook
+from tabletap.domain.vocabulary import Channel, Queue
+from tests.domain.world import BANANA, NOON, STAFF, TOAST
 from tests.store.shop import Shop, Tape
 
 PINNED = ("cafe.opened", "cafe.configured", "cafe.menu_published")
@@ -204,6 +217,28 @@ class JournalContract:
         repeated = Commit(author=order, version=3, consumed=[sent.id])
         assert list(await store.journal.commit(repeated)) == []
 
+    async def test_a_job_waits_beside_the_messages_of_its_commit_until_it_is_consumed(self, store: Store) -> None:
+        shop = Shop()
+        await store.write(shop)
+        flow, cafe_id = uuid_utils.compat.uuid7(), shop.cafe_ref.cafe_id
+        task = ProcessWebhook(UUID(int=1))
+        jobs = [Job(Queue.WEBHOOKS, "key", cafe_id, task, flow=flow), Job(Queue.ORDERS, "other", cafe_id, task)]
+        message = Message(shop.cafe_ref, Release(PaymentId(UUID(int=2))))
+        sent = [Sent(uuid_utils.compat.uuid7(), one, STAFF) for one in (*jobs, message)]
+        for _ in range(2):  # written again, it is still there once
+            await store.journal.commit(Commit(author=shop.cafe_ref, version=1, sent=sent))
+        assert await store.waiting() == {one.id for one in sent}
+        state = await store.reader.flow(flow)
+        assert state is not None
+        assert (state.cafe_id, state.total, state.done, state.dead) == (cafe_id, 1, 0, 0)
+        subject = await store.reader.subject("flow", flow)
+        assert subject is not None
+        assert (subject.cafe_id, subject.customer_id) == (cafe_id, None)
+        await store.journal.commit(Commit(author=shop.cafe_ref, version=1, consumed=[sent[0].id]))
+        assert await store.waiting() == {sent[1].id, sent[2].id}
+        assert await store.reader.flow(flow) is None
+        assert await store.reader.subject("flow", flow) is None
+
     async def test_each_entity_has_one_wake_time_or_none(self, store: Store) -> None:
         shop = Shop()
         payment = shop.pay(shop.place())
@@ -263,6 +298,21 @@ class JournalContract:
         offset, same = await reader.orders_with_offset(cafe_id)
         assert (offset, list(same)) == (await reader.head(cafe_id), list(active))
         assert await reader.orders_with_offset(CafeId(uuid_utils.compat.uuid7())) == (0, [])
+
+    async def test_the_orders_that_the_kitchen_does_not_have_are_found_by_what_is_in_them(self, store: Store) -> None:
+        shop = Shop()
+        cafe_id, reader = shop.cafe_ref.cafe_id, store.reader
+        due = shop.now + timedelta(hours=2)
+        shop.place(TOAST)
+        waiting = [
+            shop.place(*wishes, scheduled_for=due) for wishes in ((BANANA, TOAST), (BANANA,), (TOAST,), (TOAST,))
+        ]
+        shop.do(waiting[2], orders.MoveOrder("cancel"))
+        await store.write(shop)
+        assert list(await reader.unreleased(cafe_id, "toast")) == [waiting[0].id, waiting[3].id]
+        assert list(await reader.unreleased(cafe_id, "banana")) == [waiting[0].id, waiting[1].id]
+        assert list(await reader.unreleased(cafe_id, "toas")) == []
+        assert list(await reader.unreleased(CafeId(uuid_utils.compat.uuid7()), "toast")) == []
 
     async def test_an_order_shows_its_place_in_the_queue_while_it_waits(self, store: Store) -> None:
         shop = Shop()

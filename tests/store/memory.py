@@ -31,9 +31,10 @@ from tabletap.domain import ledger
 from tabletap.domain import order as orders
 from tabletap.domain import payment as payments
 from tabletap.domain.access import Subject
-from tabletap.domain.base import CafeId, OrderId, PaymentId, Ref
+from tabletap.domain.base import CafeId, Job, OrderId, PaymentId, Ref
 from tabletap.domain.cafe import Cafe
 from tabletap.domain.events import Place, order_of, tag_of
+from tabletap.domain.jobs import FlowState
 from tabletap.domain.order import CLOSED, Order, OrderView
 from tabletap.domain.payment import Payment, PaymentView
 from tabletap.store import codec
@@ -198,7 +199,7 @@ class MemoryStore:
         for (_, account, _), balance in balances.items():
             if balance < 0 and account in ledger.GUARDED_FROM_BELOW:
                 raise Unwritable("ledger_balances_from_below", account)
-            if balance > 0 and account in ledger.GUARDED_FROM_ABOVE:
+            if balance > 0 and ledger.guarded_from_above(account):
                 raise Unwritable("ledger_balances_from_above", account)
         self.balances = balances
 
@@ -237,6 +238,10 @@ class MemoryStore:
         views = await self.orders(cafe_id, active=True, limit=10_000)
         return len(self._log.get(cafe_id, ())), views
 
+    async def unreleased(self, cafe_id: CafeId, sku: str) -> Sequence[OrderId]:
+        views = await self.orders(cafe_id, active=True, limit=10_000)
+        return [one.id for one in views if one.released_at is None and any(line.sku == sku for line in one.items)]
+
     async def payment(self, payment_id: PaymentId) -> PaymentView | None:
         await self._reach()
         found = self._payments.get(payment_id)
@@ -247,12 +252,20 @@ class MemoryStore:
         order = self._orders.get(ident)
         if kind == "order" and order is not None:
             return Subject(order.placed.cafe_id, order.placed.order_id, _customer(order))
+        if kind == "flow" and (flow := await self.flow(ident)) is not None:
+            return Subject(flow.cafe_id, OrderId(ident))
         payment = self._payments.get(ident)
         if kind == "payment" and payment is not None:
             started = payment.initiated
             whose = started.customer_id or _customer(self._orders.get(started.order_id))
             return Subject(started.cafe_id, started.order_id, whose)
         return None
+
+    async def flow(self, flow: UUID) -> FlowState | None:
+        await self._reach()
+        jobs = [sent.message for sent in self.outbox.values() if isinstance(sent.message, Job)]
+        cafes = [job.cafe_id for job in jobs if job.flow == flow]
+        return FlowState(flow_id=flow, cafe_id=cafes[0], total=len(cafes), done=0, dead=0) if cafes else None
 
     async def log(self, cafe_id: CafeId, after: int, limit: int, order_id: OrderId | None = None) -> Sequence[Recorded]:
         await self._reach()

@@ -2,19 +2,23 @@
 
 from collections import Counter, deque
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import uuid_utils.compat
 
 from tabletap.actors.ports import Commit, New, Recorded, Sent
+from tabletap.domain import account as accounts
 from tabletap.domain import cafe as cafes
 from tabletap.domain import drawer as drawers
 from tabletap.domain import events as e
 from tabletap.domain import order as orders
 from tabletap.domain import payment as payments
+from tabletap.domain import tips
 from tabletap.domain.base import By, CafeId, Command, Decision, Event, Ref
 from tabletap.domain.errors import Refusal
+from tabletap.domain.vocabulary import AccountKind, CreditScope
 from tests.domain.world import STAFF, World
 
 _WAKE_AT: Any = {
@@ -22,6 +26,8 @@ _WAKE_AT: Any = {
     orders.Order: orders.wake_at,
     payments.Payment: payments.wake_at,
     drawers.Drawer: lambda state: None,
+    accounts.Account: lambda state: None,
+    tips.TipJar: lambda state: None,
 }
 
 
@@ -98,7 +104,7 @@ class Shop(World):
         self._news = []
 
     def busy(self) -> None:
-        """An evening: orders, payments, refunds, a merge, a void, a drawer, and the queue moving on."""
+        """An evening: orders, payments, refunds, a merge, a void, a drawer, tips, credit, and the queue moving on."""
         first, second, third = self.place(), self.place(), self.place()
         drawer = self.do(self.cafe_ref, cafes.OpenDrawer("till", 10_000)).births[0].ref
         paid = self.paid(first, tip=100)
@@ -114,6 +120,24 @@ class Shop(World):
         self.do(drawer, drawers.Count(9_000))
         gone = self.place()
         self.do(gone, orders.MoveOrder("cancel"))
+        self.share_tips(100, "sam", "kim")
+        self.credit("ann", 500)
+
+    def share_tips(self, amount: int, *users: str) -> None:
+        """Distribute, evenly, and pay the first of them out."""
+        jar, staff = tips.tip_jar(self.cafe.id), tuple(tips.Worker(user, "floor") for user in users)
+        pool = tips.Pool(amount=amount, charged=0, offset=len(self.log), distributions=0)
+        settings, since = self.cafe.settings, self.now - timedelta(hours=8)
+        until = self.now + timedelta(hours=1)
+        self.do(jar, tips.Distribute(self.cafe.id, settings.currency, settings.tips, since, until, pool, staff))
+        self.do(jar, tips.PayOut(users[0], 1, tips.Way.CASH))
+
+    def credit(self, customer: str, amount: int) -> None:
+        """Give it, and take half of it back."""
+        ref = accounts.credit_account(self.cafe.id, customer, CreditScope.CAFE)
+        holding = accounts.Holding(ref, AccountKind.CREDIT, self.cafe.settings.currency, customer)
+        self.do(ref, accounts.Grant(holding, self.new_id(), amount, "sorry"))
+        self.do(ref, accounts.Withdraw(holding, self.new_id(), amount // 2))
 
     def move_queue(self, *refs: Ref) -> None:
         """The kitchen's board has these orders in this order."""

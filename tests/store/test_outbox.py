@@ -12,6 +12,7 @@ from tabletap.actors.ports import Commit, Sent
 from tabletap.actors.runtime import Address, MailboxFull, Outage
 from tabletap.domain.base import CafeId, Kind, Message, Ref
 from tabletap.domain.messages import ReturnUnapplied
+from tabletap.store.jobs import Jobs
 from tabletap.store.outbox import Relay, RelayLimits
 from tabletap.store.pool import Database
 from tests.domain.world import STAFF
@@ -170,9 +171,9 @@ async def test_a_message_that_always_fails_is_set_aside_and_holds_up_only_its_ow
         ]
         assert relay.stats().dead == 1
         failing.times = 0
-        assert await relay.replay(poisoned.id)
+        assert await Jobs(migrated, relay).replay(poisoned.id)
         await actors.until(3)
-        assert not await relay.replay(poisoned.id)
+        assert not await Jobs(migrated, relay).replay(poisoned.id)
         assert await rows(migrated, "SELECT id FROM outbox_dead") == []
 
 

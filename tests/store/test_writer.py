@@ -1,6 +1,7 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -9,11 +10,13 @@ import trio
 import trio.testing
 import uuid_utils.compat
 
-from tabletap.actors.ports import Commit, Conflict, DuplicateKey, New, Recorded, SlugTaken
+from tabletap.actors.ports import Commit, Conflict, DuplicateKey, New, Recorded, Sent, SlugTaken
 from tabletap.domain import events as e
 from tabletap.domain import ledger
 from tabletap.domain import order as orders
-from tabletap.domain.base import Kind, PaymentId, Ref
+from tabletap.domain.base import Job, Kind, PaymentId, Ref
+from tabletap.domain.tasks import ProcessWebhook
+from tabletap.domain.vocabulary import Queue
 from tabletap.store import sweep
 from tabletap.store.batch import Batch
 from tabletap.store.pending import Pending
@@ -146,6 +149,8 @@ async def test_the_guards_of_the_schema_are_those_of_the_domain(migrated: Databa
     for side, accounts in (("below", ledger.GUARDED_FROM_BELOW), ("above", ledger.GUARDED_FROM_ABOVE)):
         quoted = {part for part in definitions[f"ledger_balances_from_{side}"].split("'") if part.isidentifier()}
         assert quoted == accounts
+    patterns = [part for part in definitions["ledger_balances_from_above"].split("'") if part.endswith(":%")]
+    assert tuple(pattern.removesuffix("%") for pattern in patterns) == ledger.HELD_FOR_SOMEBODY
 
 
 # -- two nodes
@@ -222,9 +227,15 @@ async def test_the_largest_statement_is_still_one_the_driver_prepares_once() -> 
     shop = Shop()
     shop.busy()
     batch = Batch()
+    job = Job(Queue.WEBHOOKS, "key", shop.cafe_ref.cafe_id, ProcessWebhook(UUID(int=1)))
     for commit in shop.taken():
-        whole = msgspec.structs.replace(commit, snapshot=b"kept", answered=[answer(uuid_utils.compat.uuid7())])
-        Pending(whole, uuid_utils.compat.uuid7, NOON).write_into(batch, NOON)
+        whole = msgspec.structs.replace(
+            commit,
+            snapshot=b"kept",
+            answered=[answer(uuid_utils.compat.uuid7())],
+            sent=[*commit.sent, Sent(uuid_utils.compat.uuid7(), job, STAFF)],
+        )
+        Pending(whole, uuid_utils.compat.uuid7, NOON, node=1).write_into(batch, NOON)
     statement, arguments = batch.statement()
     assert statement.count(" AS (") >= 15
     assert len(statement) < 15_000  # asyncpg prepares longer ones anew each time

@@ -6,7 +6,7 @@ from tabletap.domain import events as e
 from tabletap.domain.base import Birth, Context, Decision, Kind, OrderId, Ref, business_day
 from tabletap.domain.errors import Code, FieldError, Refusal, invalid
 from tabletap.domain.menu import MAX_LINES, Priced, Wish
-from tabletap.domain.order import number_line
+from tabletap.domain.order import number_lines
 from tabletap.domain.vocabulary import Channel
 
 from .commands import PlaceOrder
@@ -55,6 +55,7 @@ def place(state: Cafe, command: PlaceOrder, ctx: Context) -> Decision | Refusal:
     day = business_day(ctx.now, settings.timezone)
     prepay = command.channel in settings.prepay
     free = sum(line.total for line in priced) == 0
+    terms = _service_terms(state, command.channel)
     order_id = OrderId(ctx.new_id())
     placed = e.OrderPlaced(
         order_id=order_id,
@@ -63,7 +64,7 @@ def place(state: Cafe, command: PlaceOrder, ctx: Context) -> Decision | Refusal:
         business_day=day,
         channel=command.channel,
         currency=settings.currency,
-        lines=tuple(number_line(line, index) for index, line in enumerate(priced, start=1)),
+        lines=number_lines(priced, 1, terms),
         placed_at=ctx.now,
         table=command.table,
         note=command.note or None,
@@ -73,8 +74,17 @@ def place(state: Cafe, command: PlaceOrder, ctx: Context) -> Decision | Refusal:
         prepay=prepay,
         needs_approval=settings.approval,
         released=not settings.approval and release_at is None and (not prepay or free),
+        service=terms,
     )
     return Decision(births=(Birth(Ref(Kind.ORDER, order_id, state.id), (placed,)),))
+
+
+def _service_terms(state: Cafe, channel: Channel) -> e.ServiceTerms | None:
+    """What the cafe charges for service on orders of ``channel``, by the tax rates of this moment."""
+    charge = state.settings.service_charge
+    if charge is None or channel not in charge.channels:
+        return None
+    return e.ServiceTerms(charge.rate, charge.tax_class, state.menu.menu.tax_classes[charge.tax_class])
 
 
 def _release_at(scheduled_for: datetime | None, priced: tuple[Priced, ...], now: datetime) -> datetime | Refusal | None:

@@ -6,10 +6,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from tabletap.domain import events as e
-from tabletap.domain.base import NOTHING, Birth, Context, Decision, Kind, Ref
+from tabletap.domain.bank import check_bank
+from tabletap.domain.base import NOTHING, Birth, Context, Decision, Job, Kind, Ref
 from tabletap.domain.errors import Code, Refusal, invalid
-from tabletap.domain.menu import check_menu, is_slug
+from tabletap.domain.menu import Menu, check_menu, is_slug
 from tabletap.domain.settings import CafeSettings
+from tabletap.domain.tasks import WithdrawPayments
+from tabletap.domain.tips import check_settings as check_tips
+from tabletap.domain.vocabulary import Queue
 
 from .commands import Configure, OpenCafe, OpenDrawer, PublishMenu, SetAvailability
 from .state import Cafe, evolve
@@ -53,7 +57,12 @@ def open_cafe(command: OpenCafe) -> Decision | Refusal:
         return invalid("slug", "lower-case letters, digits and hyphens, at most 64")
     if command.slug in RESERVED_SLUGS:
         return invalid("slug", f"{command.slug!r} is a word of the paths")
-    wrong = _check_settings(command.settings) or check_menu(command.menu) or _check_currency(command)
+    wrong = (
+        _check_settings(command.settings)
+        or check_menu(command.menu)
+        or _check_currency(command)
+        or _check_service_charge(command.settings, command.menu, "settings.serviceCharge.taxClass")
+    )
     if wrong:
         return wrong
     return Decision((e.CafeOpened(command.slug, command.settings, command.menu),))
@@ -63,6 +72,13 @@ def _check_currency(command: OpenCafe) -> Refusal | None:
     if command.menu.currency != command.settings.currency:
         return invalid("menu.currency", f"the cafe's is {command.settings.currency}")
     return None
+
+
+def _check_service_charge(settings: CafeSettings, menu: Menu, field: str) -> Refusal | None:
+    charge = settings.service_charge
+    if charge is None or charge.tax_class in menu.tax_classes:
+        return None
+    return invalid(field, f"the service charge is taxed as {charge.tax_class!r}, which is no tax class of the menu")
 
 
 def _check_settings(settings: CafeSettings) -> Refusal | None:
@@ -75,13 +91,16 @@ def _check_settings(settings: CafeSettings) -> Refusal | None:
     for channel, (first, second) in msgspec.structs.asdict(settings.ageing).items():
         if first >= second:
             return invalid(f"settings.ageing.{channel}", "the second threshold must be above the first")
-    return None
+    wrong = check_bank(settings.bank, settings.currency) if settings.bank else None
+    return wrong or check_tips(settings.tips)
 
 
 def configure(state: Cafe, command: Configure) -> Decision | Refusal:
     if command.settings.currency != state.settings.currency:
         return invalid("settings.currency", "a cafe keeps its currency: its ledger is in it")
-    wrong = _check_settings(command.settings)
+    wrong = _check_settings(command.settings) or _check_service_charge(
+        command.settings, state.menu.menu, "settings.serviceCharge.taxClass"
+    )
     if wrong:
         return wrong
     return NOTHING if command.settings == state.settings else Decision((e.CafeConfigured(command.settings),))
@@ -90,7 +109,7 @@ def configure(state: Cafe, command: Configure) -> Decision | Refusal:
 def publish(state: Cafe, command: PublishMenu) -> Decision | Refusal:
     if command.menu.currency != state.settings.currency:
         return invalid("currency", f"the cafe's is {state.settings.currency}")
-    wrong = check_menu(command.menu)
+    wrong = check_menu(command.menu) or _check_service_charge(state.settings, command.menu, "taxClasses")
     if wrong:
         return wrong
     return NOTHING if command.menu == state.menu.menu else Decision((e.MenuPublished(command.menu),))
@@ -111,7 +130,15 @@ def set_availability(state: Cafe, command: SetAvailability, ctx: Context) -> Dec
         until=command.until,
         remaining=command.remaining if command.available else None,
     )
-    return NOTHING if evolve(state, changed).sold_out == state.sold_out else Decision((changed,))
+    if evolve(state, changed).sold_out == state.sold_out:
+        return NOTHING
+    return Decision((changed,), jobs=() if command.available else (_withdraw(state, command.sku, ctx),))
+
+
+def _withdraw(state: Cafe, sku: str, ctx: Context) -> Job:
+    """The work of stopping whoever is about to pay for what is gone."""
+    task = WithdrawPayments(state.ref, sku, ctx.now)
+    return Job(Queue.ORDERS, key=f"{state.id}:{sku}", cafe_id=state.id, task=task)
 
 
 def open_drawer(state: Cafe, command: OpenDrawer, ctx: Context) -> Decision | Refusal:

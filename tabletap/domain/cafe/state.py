@@ -48,6 +48,11 @@ class Cafe(msgspec.Struct, frozen=True):
             return True
         return gone.remaining is not None and gone.remaining >= quantity
 
+    def out(self, sku: str, now: datetime) -> bool:
+        """Whether ``sku`` is 86'd at ``now``, also for orders admitted before; those a countdown has counted."""
+        gone = self.sold_out.get(sku)
+        return gone is not None and gone.remaining is None and (gone.until is None or gone.until > now)
+
 
 KEPT_DAYS = 3
 KEPT_SLOTS = 4 * 24 * 8

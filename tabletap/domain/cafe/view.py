@@ -6,6 +6,7 @@ import msgspec
 
 from tabletap.domain.base import CafeId
 from tabletap.domain.menu import Category, Group, Item
+from tabletap.domain.vocabulary import Method
 
 from .state import Cafe
 
@@ -27,7 +28,7 @@ class MenuView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class CafeView(msgspec.Struct, frozen=True, rename="camel"):
-    """What anybody may know of a cafe: enough to order from it."""
+    """What anybody may know of a cafe: enough to order from it. ``payment_methods``: a door adds which it takes."""
 
     cafe_id: CafeId
     slug: str
@@ -36,6 +37,7 @@ class CafeView(msgspec.Struct, frozen=True, rename="camel"):
     accepting: bool
     tables: tuple[str, ...]
     menu: MenuView
+    payment_methods: tuple[Method, ...] = ()
 
 
 def view(state: Cafe, now: datetime) -> CafeView:

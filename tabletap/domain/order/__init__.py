@@ -10,9 +10,12 @@ paid. The cafe admits an order (``cafe.decide``); from then on it lives here.
 * The kitchen has the order once it is *released*: approved where the cafe approves, paid where it wants that first,
   and due where it was scheduled. Until then no line moves.
 * ``total = paid + reserved + owed`` while it lives: each payment sets its amount aside before any money moves, so no
-  two can take the same cent. A sale that is taken back (void, cancel) may not cut into money that was not given back.
+  two can take the same cent. A sale that is taken back (void, cancel) may not cut into money that was not given back:
+  a refund counts when it is completed, not when it is promised.
+* What has sold out before the kitchen has the order is not paid for: payments in flight are withdrawn.
 
-Reading order: ``state`` (the tables), ``commands``, ``making``, ``changing``, ``paying``, ``following``, ``view``.
+Reading order: ``state`` (the tables), ``commands``, ``making``, ``changing``, ``charging``, ``paying``, ``splitting``,
+``following``, ``view``.
 """
 
 from typing import assert_never
@@ -21,21 +24,41 @@ from tabletap.domain.base import Context, Decision, Wake
 from tabletap.domain.errors import Refusal
 from tabletap.domain.messages import Absorb, NoteRefund, Release, Settle, Unmerge
 
-from .changing import absorb, change, merge_into, move_table, number_line, unmerge
-from .commands import MAX_TIP, Accept, Change, InitiatePayment, MergeInto, MoveItem, MoveOrder, MoveTable, OrderCommand
+from .changing import absorb, change, merge_into, move_table, unmerge
+from .charging import number_lines
+from .commands import (
+    MAX_SHARES,
+    MAX_TIP,
+    Accept,
+    ByItem,
+    ByShare,
+    Change,
+    InitiatePayment,
+    MergeInto,
+    MoveItem,
+    MoveOrder,
+    MoveTable,
+    OrderCommand,
+    Split,
+    Withdraw,
+)
 from .following import release_to_kitchen
 from .making import accept, move_item, move_order
-from .paying import initiate_payment, note_refund, release_payment, settle
+from .paying import ACCOUNT_FIELD, initiate_payment, note_refund, release_payment, settle, withdraw
 from .state import CLOSED, DONE, ITEM_MOVES, ORDER_MOVES, Line, Order, born, evolve, wake_at
-from .view import LineView, OrderView, line_view, view
+from .view import LineView, OrderView, ShareView, line_view, view
 
 __all__ = [
+    "ACCOUNT_FIELD",
     "CLOSED",
     "DONE",
     "ITEM_MOVES",
+    "MAX_SHARES",
     "MAX_TIP",
     "ORDER_MOVES",
     "Accept",
+    "ByItem",
+    "ByShare",
     "Change",
     "InitiatePayment",
     "Line",
@@ -47,11 +70,14 @@ __all__ = [
     "Order",
     "OrderCommand",
     "OrderView",
+    "ShareView",
+    "Split",
+    "Withdraw",
     "born",
     "decide",
     "evolve",
     "line_view",
-    "number_line",
+    "number_lines",
     "view",
     "wake_at",
 ]
@@ -78,6 +104,8 @@ def decide(state: Order, command: OrderCommand, ctx: Context) -> Decision | Refu
             return unmerge(state, command.into)
         case InitiatePayment():
             return initiate_payment(state, command, ctx)
+        case Withdraw():
+            return withdraw(state, command)
         case Settle():
             return settle(state, command, ctx)
         case Release():

@@ -5,10 +5,11 @@ import msgspec
 from tabletap.domain import events as e
 from tabletap.domain.base import NOTHING, Context, Decision, Event, Kind, Message, OrderId, Ref, Role
 from tabletap.domain.errors import Code, Refusal, invalid
-from tabletap.domain.menu import MAX_LINES, Priced
+from tabletap.domain.menu import MAX_LINES
 from tabletap.domain.messages import Absorb, Unmerge
 from tabletap.domain.vocabulary import Channel
 
+from .charging import number_lines
 from .commands import Change, MergeInto, MoveTable
 from .following import cancelled, follow_lines, illegal, reopen
 from .making import void
@@ -27,10 +28,7 @@ def change(state: Order, command: Change, ctx: Context) -> Decision | Refusal:
     changed: list[Event] = []
     after = state
     if command.add or command.note is not None:
-        first = max(state.lines) + 1
-        added = tuple(
-            number_line(priced, first + index, added=state.released) for index, priced in enumerate(command.add)
-        )
+        added = number_lines(command.add, max(state.lines) + 1, state.placed.service, added=state.released)
         changed.append(e.OrderChanged(order_id=state.placed.order_id, added=added, note=command.note))
         after = evolve(after, changed[-1])
     for index, number in enumerate(command.remove):
@@ -45,11 +43,6 @@ def change(state: Order, command: Change, ctx: Context) -> Decision | Refusal:
         changed.append(removed.events[0])
         after = evolve(after, changed[-1])
     return Decision((*changed, *reopen(after, ctx)))
-
-
-def number_line(priced: Priced, line: int, *, added: bool = False) -> e.Numbered:
-    """A priced wish as line ``line`` of a ticket."""
-    return e.Numbered(line=line, added=added, **msgspec.structs.asdict(priced))
 
 
 def move_table(state: Order, command: MoveTable) -> Decision | Refusal:

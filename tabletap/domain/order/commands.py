@@ -1,9 +1,16 @@
 """What may be asked of an order. What other entities say to it is in ``domain.messages``."""
 
-from tabletap.domain.base import Command, OrderId, Wake
-from tabletap.domain.menu import Note, Priced
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+from tabletap.domain.base import Command, OrderId, Ref, Wake
+from tabletap.domain.menu import MAX_LINES, Note, Priced
 from tabletap.domain.messages import Absorb, NoteRefund, Release, Settle, Unmerge
-from tabletap.domain.vocabulary import Method
+from tabletap.domain.vocabulary import Method, Surplus
+
+MAX_SHARES = 50
 
 
 class Accept(Command, frozen=True):
@@ -43,8 +50,28 @@ class MergeInto(Command, frozen=True):
     into: OrderId
 
 
+class ByItem(msgspec.Struct, frozen=True, tag_field="by", tag="item"):
+    """Pay these lines, with their share of the service charge."""
+
+    lines: Annotated[tuple[Annotated[int, msgspec.Meta(ge=1)], ...], msgspec.Meta(min_length=1, max_length=MAX_LINES)]
+
+
+class ByShare(msgspec.Struct, frozen=True, tag_field="by", tag="share"):
+    """Pay the next share of the whole, which ``of`` people split evenly."""
+
+    of: Annotated[int, msgspec.Meta(ge=2, le=MAX_SHARES)]
+
+
+Split = ByItem | ByShare
+
+
 class InitiatePayment(Command, frozen=True):
-    """Set ``amount`` (left out: all that is owed) aside and bring a payment for it into the world."""
+    """Set ``amount`` (left out: all that is owed, or what ``split`` comes to) aside and bring a payment for it into
+    the world.
+
+    ``account``: ours that pays (credit, gift card), which had ``funds`` cents a moment ago; it decides in the end.
+    ``credit``: where refunds to credit may go. ``checked_at``: when the cafe last said that nothing has sold out.
+    """
 
     method: Method
     amount: int | None = None
@@ -52,6 +79,19 @@ class InitiatePayment(Command, frozen=True):
     currency: str | None = None
     customer_id: str | None = None
     metadata: dict[str, str] = {}
+    split: Split | None = None
+    account: Ref | None = None
+    credit: Ref | None = None
+    surplus: Surplus = Surplus.HOLD
+    funds: int | None = None
+    checked_at: datetime | None = None
+
+
+class Withdraw(Command, frozen=True):
+    """``sku`` sold out ``at``: unless the kitchen has the order, nobody pays for it now."""
+
+    sku: str
+    at: datetime
 
 
 OrderCommand = (
@@ -64,6 +104,7 @@ OrderCommand = (
     | Absorb
     | Unmerge
     | InitiatePayment
+    | Withdraw
     | Settle
     | Release
     | NoteRefund

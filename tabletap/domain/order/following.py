@@ -1,5 +1,7 @@
 """What follows by itself: from the lines, from the money, from time."""
 
+from collections import Counter
+
 from tabletap.domain import events as e
 from tabletap.domain.base import Context, Event, Kind, Message, OrderId, Ref
 from tabletap.domain.errors import Code, Refusal
@@ -79,7 +81,7 @@ def cancelled(state: Order, reason: str | None, merged_into: OrderId | None = No
 
 
 def close_payments(state: Order, reason: str) -> tuple[Message, ...]:
-    """Tell every payment in flight that its order has gone."""
+    """Tell every payment in flight to stop."""
     return tuple(
         Message(Ref(Kind.PAYMENT, payment_id, state.placed.cafe_id), ClosePayment(reason=reason))
         for payment_id in state.reserved
@@ -88,11 +90,16 @@ def close_payments(state: Order, reason: str) -> tuple[Message, ...]:
 
 def reversal_of(lines: list[Line], owed: int) -> e.Reversal:
     """Take the sale of ``lines`` back: out of what is still ``owed`` first, then out of what had been refunded."""
-    total = sum(line.facts.total for line in lines)
-    tax: dict[str, int] = {}
+    total = sum(line.facts.due for line in lines)
+    service = sum(line.facts.service - line.facts.service_tax for line in lines)
+    tax = Counter[str]()
     for line in lines:
-        tax[line.facts.tax_class] = tax.get(line.facts.tax_class, 0) + line.facts.tax
+        tax.update(line.facts.taxes)
     from_receivable = min(total, owed)
     return e.Reversal(
-        net=total - sum(tax.values()), tax=tax, from_receivable=from_receivable, from_refunds=total - from_receivable
+        net=total - service - tax.total(),
+        service=service,
+        tax=dict(tax),
+        from_receivable=from_receivable,
+        from_refunds=total - from_receivable,
     )

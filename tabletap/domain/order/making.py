@@ -79,7 +79,7 @@ def move_item(state: Order, command: MoveItem, ctx: Context) -> Decision | Refus
 
 
 def void(state: Order, line: Line, reason: str | None, ctx: Context) -> Decision | Refusal:
-    cut = state.total - line.facts.total
+    cut = state.total - line.facts.due
     if cut < state.kept + sum(state.reserved.values()):
         return Refusal(Code.ORDER_PAID, "the line has been paid or is being paid: refund or cancel that payment first")
     voided = e.ItemVoided(

@@ -69,8 +69,21 @@ class Line(msgspec.Struct, frozen=True):
         return self.status is not I.VOIDED
 
 
+class Claim(msgspec.Struct, frozen=True):
+    """What a payment is for, where the bill is split by item or by share: worth ``amount`` cents."""
+
+    amount: int
+    lines: tuple[int, ...] = ()
+    share: tuple[int, int] | None = None
+
+
 class Order(msgspec.Struct, frozen=True):
-    """``reserved``: payment in flight -> cents set aside for it. ``applied``: payment -> cents it paid."""
+    """``reserved``: payment in flight -> cents set aside for it. ``applied``: payment -> cents it paid.
+
+    ``claims``: payment -> what it is for; it holds while the payment is in flight and once it is paid in full.
+    ``sold_out``: sku -> when, while the kitchen did not have the order. ``withdrawn``: payments that were in flight
+    then, whose money goes back.
+    """
 
     placed: e.OrderPlaced
     lines: dict[int, Line]
@@ -86,18 +99,30 @@ class Order(msgspec.Struct, frozen=True):
     merged_into: OrderId | None = None
     absorbed: frozenset[OrderId] = frozenset()
     released_at: datetime | None = None
+    claims: dict[PaymentId, Claim] = {}
+    sold_out: dict[str, datetime] = {}
+    withdrawn: frozenset[PaymentId] = frozenset()
 
     @property
     def ref(self) -> Ref:
         return Ref(Kind.ORDER, self.placed.order_id, self.placed.cafe_id)
 
     @property
-    def total(self) -> int:
+    def subtotal(self) -> int:
         return sum(line.facts.total for line in self.lines.values() if line.live)
 
     @property
+    def service(self) -> int:
+        """The service charge, tax included."""
+        return sum(line.facts.service for line in self.lines.values() if line.live)
+
+    @property
+    def total(self) -> int:
+        return sum(line.facts.due for line in self.lines.values() if line.live)
+
+    @property
     def tax(self) -> int:
-        return sum(line.facts.tax for line in self.lines.values() if line.live)
+        return sum(line.facts.tax + line.facts.service_tax for line in self.lines.values() if line.live)
 
     @property
     def paid(self) -> int:
@@ -125,6 +150,15 @@ class Order(msgspec.Struct, frozen=True):
     @property
     def paid_up(self) -> bool:
         return self.unsettled == 0
+
+    @property
+    def held_claims(self) -> dict[PaymentId, Claim]:
+        """The claims that hold now."""
+        return {
+            payment_id: claim
+            for payment_id, claim in self.claims.items()
+            if payment_id in self.reserved or self.applied.get(payment_id, 0) >= claim.amount
+        }
 
     @property
     def in_kitchen(self) -> bool:
@@ -193,7 +227,11 @@ def evolve(state: Order, event: Event) -> Order:
         case e.OrderTableMoved():
             return replace(state, table=event.table)
         case e.PaymentInitiated():
-            return replace(state, reserved=state.reserved | {event.payment_id: event.amount})
+            state = replace(state, reserved=state.reserved | {event.payment_id: event.amount})
+            if not event.lines and event.share is None:
+                return state
+            claim = Claim(event.amount, event.lines, event.share)
+            return replace(state, claims=state.claims | {event.payment_id: claim})
         case e.PaymentSettled():
             return replace(
                 state,
@@ -202,6 +240,9 @@ def evolve(state: Order, event: Event) -> Order:
             )
         case e.PaymentReleased():
             return replace(state, reserved=_without(state.reserved, event.payment_id))
+        case e.PaymentsWithdrawn():
+            sold_out = state.sold_out | {event.sku: event.at}
+            return replace(state, sold_out=sold_out, withdrawn=state.withdrawn.union(event.payments))
         case e.RefundNoted():
             return replace(state, refunds=state.refunds | {event.refund_id: (event.payment_id, event.amount)})
         case _:

@@ -13,7 +13,8 @@ from .state import CLOSED, Line, Order, S
 
 
 class LineView(msgspec.Struct, frozen=True, rename="camel"):
-    """A line on the wire (``protocol.md``)."""
+    """A line on the wire (``protocol.md``). ``serviceCharge``: what it costs beside ``total``; ``claim``: somebody who
+    splits the bill by item is paying for it (``processing``) or has paid (``completed``)."""
 
     line: int
     sku: str
@@ -28,6 +29,16 @@ class LineView(msgspec.Struct, frozen=True, rename="camel"):
     added: bool
     acknowledged: bool
     prep_seconds: int
+    service_charge: int = 0
+    claim: PaymentStatus | None = None
+
+
+class ShareView(msgspec.Struct, frozen=True, rename="camel"):
+    """One share of the bill that somebody is paying (``processing``) or has paid (``completed``): 2 of 3."""
+
+    share: int
+    of: int
+    status: PaymentStatus
 
 
 class OrderView(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -47,6 +58,7 @@ class OrderView(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     note: str | None
     customer_name: str | None
     subtotal: int
+    service_charge: int
     tax: int
     total: int
     paid: int
@@ -56,13 +68,14 @@ class OrderView(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     placed_at: datetime
     scheduled_for: datetime | None
     merged_into: OrderId | None
+    shares: tuple[ShareView, ...] = ()
     released_at: datetime | None = None
     queue_position: int | None = None
     estimated_ready_at: datetime | None = None
     tracking_token: str | msgspec.UnsetType = msgspec.UNSET
 
 
-def line_view(line: Line) -> LineView:
+def line_view(line: Line, claim: PaymentStatus | None = None) -> LineView:
     """One line as the wire tells it."""
     facts = line.facts
     return LineView(
@@ -79,12 +92,19 @@ def line_view(line: Line) -> LineView:
         added=facts.added,
         acknowledged=line.acknowledged,
         prep_seconds=facts.prep_seconds,
+        service_charge=facts.service,
+        claim=claim,
     )
 
 
 def view(state: Order, place: e.Place | None = None) -> OrderView:
     """The order as the wire tells it; ``place``: where it stands in the queue, if it stands in it."""
     placed = state.placed
+    claims = [
+        (PaymentStatus.PROCESSING if payment_id in state.reserved else PaymentStatus.COMPLETED, claim)
+        for payment_id, claim in state.held_claims.items()
+    ]
+    claimed = {number: status for status, claim in claims for number in claim.lines}
     waiting = place is not None and state.status not in CLOSED and state.status is not S.READY
     return OrderView(
         id=placed.order_id,
@@ -97,10 +117,11 @@ def view(state: Order, place: e.Place | None = None) -> OrderView:
         payment_status=state.payment_status,
         accepted=state.accepted,
         in_kitchen=state.in_kitchen,
-        items=tuple(line_view(line) for line in state.lines.values()),
+        items=tuple(line_view(line, claimed.get(number)) for number, line in state.lines.items()),
         note=state.note,
         customer_name=placed.customer.name if placed.customer else None,
-        subtotal=state.total,
+        subtotal=state.subtotal,
+        service_charge=state.service,
         tax=state.tax,
         total=state.total,
         paid=state.kept,
@@ -110,6 +131,7 @@ def view(state: Order, place: e.Place | None = None) -> OrderView:
         placed_at=placed.placed_at,
         scheduled_for=placed.scheduled_for,
         merged_into=state.merged_into,
+        shares=tuple(ShareView(*claim.share, status) for status, claim in claims if claim.share is not None),
         released_at=state.released_at,
         queue_position=place.position if place and waiting else None,
         estimated_ready_at=place.ready_at if place and waiting else None,

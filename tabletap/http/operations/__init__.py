@@ -5,9 +5,41 @@
 
 from types import MappingProxyType
 
-from . import cafes, drawers, kitchen, orders, payments
+from . import (
+    audit,
+    cafes,
+    credits,  # noqa: A004  the builtin is for the interactive prompt
+    drawers,
+    endpoints,
+    jobs,
+    kitchen,
+    ledger,
+    orders,
+    payments,
+    statements,
+    tips,
+    webhooks,
+)
 from .base import Operation
 
 OPERATIONS: MappingProxyType[str, Operation] = MappingProxyType(
-    {operation.name: operation for noun in (cafes, orders, kitchen, payments, drawers) for operation in noun.OPERATIONS}
+    {
+        operation.name: operation
+        for noun in (
+            cafes,
+            orders,
+            kitchen,
+            payments,
+            credits,
+            tips,
+            drawers,
+            statements,
+            webhooks,
+            endpoints,
+            ledger,
+            audit,
+            jobs,
+        )
+        for operation in noun.OPERATIONS
+    }
 )

@@ -12,9 +12,12 @@ from uuid import UUID
 
 import msgspec
 
+from tabletap.actors.audit_ports import Balances, Trail
 from tabletap.actors.cafe import Boards
 from tabletap.actors.desk import Desk
-from tabletap.actors.ports import CafeEntry, Gateway, Idempotency, Reader
+from tabletap.actors.ports import CafeEntry, Gateway, Idempotency, JobBoard, Reader, Statements
+from tabletap.actors.reconciliation import Reconciliation
+from tabletap.actors.webhook_ports import Endpoints, Inbox
 from tabletap.domain.access import Access, Principal, Subject
 from tabletap.domain.base import By, CafeId, Kind, OrderId, PaymentId, Ref
 from tabletap.domain.vocabulary import Method
@@ -27,6 +30,13 @@ class Key(Enum):
     NONE = "none"
     OPTIONAL = "optional"
     REQUIRED = "required"
+
+
+class Signed(msgspec.Struct, frozen=True):
+    """A request as it came, for whoever checks a signature over it. Header names are in lower case."""
+
+    headers: Mapping[str, str]
+    body: bytes
 
 
 class Raw(msgspec.Struct, frozen=True):
@@ -47,13 +57,22 @@ class Directory(Protocol):
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
-    """What handlers may use. ``public_url``: where customers reach this server, without a trailing slash."""
+    """What handlers may use. ``public_url``: where customers reach this server, without a trailing slash;
+    ``providers``: the gateways by the name under which their webhooks come."""
 
     desk: Desk
     reader: Reader
     boards: Boards
     directory: Directory
     gateways: Mapping[Method, Gateway]
+    providers: Mapping[str, Gateway]
+    inbox: Inbox
+    endpoints: Endpoints
+    statements: Statements
+    balances: Balances
+    trail: Trail
+    reconciliation: Reconciliation
+    jobs: JobBoard
     auth: Authenticator
     public_url: Callable[[], str]
     now: Callable[[], datetime]
@@ -107,12 +126,23 @@ class About(Enum):
     PAYMENT = "payment"
 
 
+class Named(Enum):
+    """Where an operation's cafe is named, if its path does not: a field ``cafe`` of the query or of the body."""
+
+    QUERY = "query"
+    BODY = "body"
+
+
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the table.
 
-    ``about``: the subject to look up, by the parameter ``orderId`` or ``paymentId`` (of path or body). ``stored``: the
+    ``about``: the subject to look up, by the parameter ``orderId`` or ``paymentId`` (of path or body). ``cafe_by``: see
+    there; on a socket it is the socket's cafe, whatever else is named. ``stored``: the
     type that its entity answers and the idempotency record keeps; ``finish`` makes the reply from it, alike for a
-    fresh answer and a replayed one, and so must depend on nothing that a replay would not have.
+    fresh answer and a replayed one, and so must depend on nothing that a replay would not have. ``signed_bytes``: the
+    request is signed by a machine that we know; the handler gets it as it came (``Signed``), up to so many bytes. It is
+    of the REST door alone, and no rate limit concerns it: one address speaks for all customers. ``screens``: the field
+    of the body that the handler itself looks through for card numbers, since one odd line must not stop the rest.
     """
 
     name: str
@@ -127,8 +157,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     key: Key = Key.NONE
     about: About | None = None
+    cafe_by: Named | None = None
     stored: Any = None
     finish: Finish | None = None
+    signed_bytes: int | None = None
+    screens: str | None = None
 
     @property
     def params(self) -> tuple[str, ...]:
@@ -137,8 +170,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def of_cafe(self) -> bool:
-        """Whether the path names the cafe."""
-        return "cafe" in self.params
+        """Whether path, query or body names the cafe."""
+        return "cafe" in self.params or self.cafe_by is not None
 
 
 def order_id_of(text: str) -> OrderId:

@@ -20,6 +20,7 @@ from tabletap.domain.cafe import CafeView, Configure, OpenCafe, PublishMenu, Set
 from tabletap.domain.errors import Code, Refusal, invalid
 from tabletap.domain.menu import Menu
 from tabletap.domain.settings import CafeSettings
+from tabletap.domain.vocabulary import Method
 
 from .base import Call, Operation, Raw
 
@@ -88,7 +89,14 @@ async def configure(call: Call) -> Any:
 
 async def menu(call: Call) -> Any:
     """What can be ordered now."""
-    return await call.services.desk.query(call.cafe_ref(), GetMenu())
+    desk = call.services.desk
+    shown: CafeView | Refusal = await desk.query(call.cafe_ref(), GetMenu())
+    cafe = await desk.query(call.cafe_ref(), GetCafe())
+    if isinstance(shown, Refusal) or isinstance(cafe, Refusal):
+        return shown
+    taken = (method for method in Method if method in call.services.gateways)
+    without_bank = {Method.QR_CODE_BANK_TRANSFER} if cafe.settings.bank is None else set()
+    return msgspec.structs.replace(shown, payment_methods=tuple(way for way in taken if way not in without_bank))
 
 
 async def publish(call: Call) -> Any:

@@ -8,16 +8,18 @@ import msgspec
 from tabletap.actors.cafe import Available, GetCafe
 from tabletap.actors.drawer import GetDrawer
 from tabletap.actors.order import GetOrder
+from tabletap.actors.payment import GetPayment
 from tabletap.domain import access
 from tabletap.domain.access import Access
-from tabletap.domain.base import Kind, Ref
+from tabletap.domain.base import Kind, Ref, utc
 from tabletap.domain.errors import Code, Refusal, invalid
-from tabletap.domain.order import InitiatePayment
-from tabletap.domain.payment import OPEN, Cancel, PaymentView, Refund, VerifyCash, VerifyTransfer
-from tabletap.domain.vocabulary import ItemStatus, Method
+from tabletap.domain.order import InitiatePayment, Split
+from tabletap.domain.payment import OPEN, Cancel, PaymentView, Refund, VerifyCash, VerifyNow, VerifyTransfer
+from tabletap.domain.vocabulary import MANUAL, ItemStatus, Method, RefundTo
 
 from .base import About, Call, Key, Operation
 from .orders import ReasonBody
+from .payers import GiftCode, payer_of
 
 Amount = Annotated[int, msgspec.Meta(ge=1, le=100_000_00)]
 Tip = Annotated[int, msgspec.Meta(ge=0, le=1_000_00)]
@@ -26,11 +28,16 @@ MetaValue = Annotated[str, msgspec.Meta(max_length=200)]
 
 
 class InitiateBody(msgspec.Struct, frozen=True, rename="camel"):
-    """``amount`` left out: all that is still owed."""
+    """``amount`` left out: all that is still owed, or what ``split`` comes to: these lines, or the next even share.
+
+    ``giftCard``: its code, where it pays. ``customerId``: whose credit staff spend; a customer spends their own.
+    """
 
     order_id: UUID
     payment_method: Method
     amount: Amount | None = None
+    split: Split | None = None
+    gift_card: GiftCode | None = None
     tip_amount: Tip | None = None
     customer_id: Annotated[str, msgspec.Meta(max_length=100)] | None = None
     currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")] | None = None
@@ -38,7 +45,7 @@ class InitiateBody(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class VerifyBody(msgspec.Struct, frozen=True, rename="camel"):
-    """Cash: ``tendered`` (and the drawer it went into). Transfer: ``received``."""
+    """Cash: ``tendered`` (and the drawer it went into). Transfer: ``received``. Of a provider: neither."""
 
     tendered: Amount | None = None
     received: Amount | None = None
@@ -46,28 +53,45 @@ class VerifyBody(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class RefundBody(msgspec.Struct, frozen=True, rename="camel"):
-    """``amount`` left out: all that is left."""
+    """``amount`` left out: all that is left. ``to``: the way it came, or the customer's credit."""
 
     amount: Amount | None = None
     reason: Annotated[str, msgspec.Meta(max_length=200)] | None = None
     drawer_id: UUID | None = None
+    to: RefundTo = RefundTo.ORIGINAL
 
 
 async def initiate(call: Call) -> Any:
     """Check that what has not been made yet can still be made, then have the order set the amount aside."""
     body: InitiateBody = call.body
+    method, desk = body.payment_method, call.services.desk
+    if method not in call.services.gateways:
+        return Refusal(Code.METHOD_UNSUPPORTED, f"{method} is not taken here")
+    checked_at = utc(call.services.now())
     sold_out = await _still_available(call)
     if sold_out is not None:
         return sold_out
+    cafe = await desk.query(call.cafe_ref(), GetCafe())
+    if isinstance(cafe, Refusal):
+        return cafe
+    payer = await payer_of(call, method, body.customer_id, body.gift_card, cafe.settings)
+    if isinstance(payer, Refusal):
+        return payer
     command = InitiatePayment(
-        method=body.payment_method,
+        method=method,
         amount=body.amount,
         tip=body.tip_amount or 0,
         currency=body.currency,
-        customer_id=body.customer_id,
+        customer_id=payer.customer_id,
         metadata=body.metadata or {},
+        split=body.split,
+        account=payer.account,
+        credit=payer.credit,
+        surplus=cafe.settings.surplus,
+        funds=payer.funds,
+        checked_at=checked_at,
     )
-    return await call.services.desk.ask(call.order_ref(), command, call.by, call.idempotency)
+    return await desk.ask(call.order_ref(), command, call.by, call.idempotency)
 
 
 async def _still_available(call: Call) -> Refusal | None:
@@ -78,18 +102,15 @@ async def _still_available(call: Call) -> Refusal | None:
         return order
     if order.in_kitchen or order.status not in ("pending", "payment_pending"):
         return None
-    quantities: dict[str, int] = {}
-    for line in order.items:
-        if line.status is not ItemStatus.VOIDED:
-            quantities[line.sku] = quantities.get(line.sku, 0) + line.quantity
-    answer: Refusal | None = await desk.query(call.cafe_ref(), Available(quantities))
+    skus = frozenset(line.sku for line in order.items if line.status is not ItemStatus.VOIDED)
+    answer: Refusal | None = await desk.query(call.cafe_ref(), Available(skus))
     return answer
 
 
 async def with_way_to_pay(call: Call, stored: PaymentView) -> PaymentView | Refusal:
     """The payment with how to pay it, while it can be paid."""
     gateway = call.services.gateways.get(stored.payment_method)
-    if gateway is None or stored.status not in OPEN:
+    if gateway is None or stored.status not in OPEN or not gateway.manual:
         return stored
     cafe = await call.services.desk.query(call.cafe_ref(), GetCafe())
     if isinstance(cafe, Refusal):
@@ -98,6 +119,16 @@ async def with_way_to_pay(call: Call, stored: PaymentView) -> PaymentView | Refu
     return msgspec.structs.replace(
         stored, redirect_url=shown.redirect_url, payment_url=shown.payment_url, qr_code_data=shown.qr_code_data
     )
+
+
+async def as_it_stands(call: Call, stored: PaymentView) -> PaymentView | Refusal:
+    """What was begun, with what its provider has said since: a replayed answer, too, sends nobody to a stale page."""
+    if stored.payment_method in MANUAL:
+        return await with_way_to_pay(call, stored)
+    now: PaymentView | Refusal = await call.services.desk.query(
+        Ref(Kind.PAYMENT, stored.payment_id, call.cafe_id), GetPayment()
+    )
+    return now
 
 
 async def get(call: Call) -> Any:
@@ -109,16 +140,21 @@ async def get(call: Call) -> Any:
 
 
 async def verify(call: Call) -> Any:
-    """Staff have counted the cash, or seen the transfer arrive."""
+    """Staff have counted the cash, or seen the transfer arrive; or the provider is to be asked now."""
     body: VerifyBody = call.body or VerifyBody()
-    if (body.tendered is None) == (body.received is None):
-        return invalid("tendered", "say what was tendered (cash) or received (transfer)")
+    if body.tendered is not None and body.received is not None:
+        return invalid("tendered", "say what was tendered (cash) or received (transfer), not both")
     missing = await _drawer_missing(call, body.drawer_id)
     if missing is not None:
         return missing
-    command = (
-        VerifyCash(body.tendered, body.drawer_id) if body.tendered is not None else VerifyTransfer(body.received or 0)
-    )
+    command: VerifyCash | VerifyTransfer | VerifyNow = VerifyNow()
+    if body.tendered is not None:
+        sold_out = await _still_available(call)  # a transfer is here already: what nobody can have is given back
+        if sold_out is not None:
+            return sold_out
+        command = VerifyCash(body.tendered, body.drawer_id)
+    elif body.received is not None:
+        command = VerifyTransfer(body.received)
     return await call.services.desk.ask(call.payment_ref(), command, call.by, call.idempotency)
 
 
@@ -128,7 +164,7 @@ async def refund(call: Call) -> Any:
     missing = await _drawer_missing(call, body.drawer_id)
     if missing is not None:
         return missing
-    command = Refund(body.amount, body.reason, body.drawer_id)
+    command = Refund(body.amount, body.reason, body.drawer_id, body.to)
     return await call.services.desk.ask(call.payment_ref(), command, call.by, call.idempotency)
 
 
@@ -159,6 +195,7 @@ def _on_payment(
         key=key,
         about=About.PAYMENT,
         stored=PaymentView,
+        finish=as_it_stands if verb != "cancel" else None,
         handler=handler,
     )
 
@@ -176,7 +213,7 @@ OPERATIONS = (
         key=Key.REQUIRED,
         about=About.ORDER,
         stored=PaymentView,
-        finish=with_way_to_pay,
+        finish=as_it_stands,
         handler=initiate,
     ),
     Operation(

@@ -7,6 +7,7 @@ import msgspec
 
 from tabletap.actors.ports import Reader
 from tabletap.actors.runtime import Outage
+from tabletap.domain import cardlike
 from tabletap.domain.access import Subject, may_hear, parse_room
 from tabletap.domain.base import CafeId
 from tabletap.domain.errors import Code, Refusal, invalid
@@ -14,7 +15,7 @@ from tabletap.http.auth import Authenticator
 from tabletap.http.dispatch import Dispatcher, Request, blame
 from tabletap.http.operations import OPERATIONS
 from tabletap.http.operations.base import Operation
-from tabletap.http.problems import ProblemField
+from tabletap.http.problems import ProblemField, fields_at_fault
 from tabletap.realtime.frames import message_frame
 from tabletap.realtime.hub import Hub
 from tabletap.realtime.replay import subscribe
@@ -77,6 +78,10 @@ class Commands:
         if isinstance(said, Refusal):
             _refuse(session, None, said)
             return
+        card = _card_data(said, message)
+        if card is not None:
+            _refuse(session, said.id, card)
+            return
         if guest.rooms is not None:
             guest.rooms.heard(said.op)
         try:
@@ -102,7 +107,7 @@ class Commands:
                 return None
             case "auth":
                 return self._renew(session, guest, said)
-            case name if name in OPERATIONS:
+            case name if name in OPERATIONS and not OPERATIONS[name].signed_bytes:
                 return await self._perform(session, guest, said, OPERATIONS[name])
             case _:
                 return Refusal(Code.UNKNOWN_OPERATION, f"there is no operation {said.op[:80]!r}")
@@ -116,12 +121,16 @@ class Commands:
         if said.after is not None and not 0 <= said.after < 1 << 63:
             return invalid("after", "must be an offset")
         subject: Subject | None = None
-        if room.kind in ("order", "payment") and room.uuid is not None:
+        if room.kind in ("order", "payment", "flow") and room.uuid is not None:
             subject = await self._reader.subject(room.kind, room.uuid)
         theirs = room.kind == "cafe" and CafeId(UUID(room.id)) != guest.cafe.id
         if theirs or (subject and subject.cafe_id != guest.cafe.id) or not may_hear(guest.principal, room, subject):
             return Refusal(Code.FORBIDDEN, "this room is not yours to hear")
+        snapshot = self._doors.snapshot(guest, said.room)
         try:
+            if room.kind == "flow":
+                await self._hub.flows.subscribe(session, said.room, said.id, snapshot)
+                return None
             await subscribe(
                 self._hub,
                 self._reader,
@@ -130,7 +139,7 @@ class Commands:
                 guest.cafe.id,
                 said.after,
                 said.id,
-                self._doors.snapshot(guest, said.room),
+                snapshot,
             )
         except RoomFull as full:
             return Refusal(Code.TOO_MANY_SUBSCRIPTIONS, str(full))
@@ -198,6 +207,14 @@ def _parse(message: str | bytes) -> Said | Refusal:
         return Refusal(Code.MALFORMED, f"the message is not JSON: {error}")
 
 
+def _card_data(said: Said, message: str | bytes) -> Refusal | None:
+    """Refuses a message with a card number anywhere in it (spec P10); ``data`` is named as its operation knows it."""
+    operation = OPERATIONS.get(said.op)
+    beside = f"data.{operation.screens}" if operation is not None and operation.screens else None
+    field = cardlike.field_in(message if isinstance(message, bytes) else message.encode(), beside)
+    return None if field is None else cardlike.refusal(field.removeprefix("data."))
+
+
 def _fields(data: msgspec.Raw) -> dict[str, Any] | Refusal:
     try:
         fields = msgspec.json.decode(bytes(data) or b"null", type=dict[str, Any] | None)
@@ -207,5 +224,6 @@ def _fields(data: msgspec.Raw) -> dict[str, Any] | Refusal:
 
 
 def _refuse(session: Session, ident: Id, refusal: Refusal) -> None:
-    errors = tuple(ProblemField(field, message) for field, message in refusal.errors)
-    session.send(message_frame(Error(id=ident, code=refusal.code, error=refusal.message, errors=errors)))
+    ident = None if cardlike.find(str(ident)) else ident
+    told, errors = cardlike.redact(refusal.message), fields_at_fault(refusal)
+    session.send(message_frame(Error(id=ident, code=refusal.code, error=told, errors=errors)))

@@ -214,12 +214,14 @@ class Doors:
             assert parsed.uuid is not None
             if parsed.kind == "order":
                 return offset, {"order": await self._reader.order(parsed.uuid)}  # type: ignore[arg-type]
+            if parsed.kind == "flow":
+                return offset, {"flow": await self._reader.flow(parsed.uuid)}
             return offset, {"payment": await self._reader.payment(parsed.uuid)}  # type: ignore[arg-type]
 
         async def of_user() -> tuple[int, Any]:
             return await self._reader.head(guest.cafe.id), {}
 
-        if parsed is not None and parsed.kind in ("order", "payment"):
+        if parsed is not None and parsed.kind in ("order", "payment", "flow"):
             return of_one
         return of_cafe if parsed is not None and parsed.kind == "cafe" else of_user
 

@@ -13,7 +13,12 @@ let index = null;
 let lines = session.get(KEY, []);
 let attempt = null; // {key, body} of a placement whose outcome we don't know yet
 let choice = null; // what the item dialog is about
-const followed = new Followed({ slug, panel: byId("orders"), say, describe: (item) => basket.describe(index, item.sku, item.modifiers) });
+let account = session.get("account"); // the token of a customer who is signed in
+let credit = 0;
+const followed = new Followed({
+  slug, panel: byId("orders"), say, describe: (item) => basket.describe(index, item.sku, item.modifiers),
+  account: () => account, ways: () => cafe.paymentMethods, credit: () => credit,
+});
 
 const cents = (amount) => money(amount, cafe.currency);
 
@@ -41,7 +46,27 @@ async function load() {
   drawTables();
   drawMenu();
   drawBasket();
+  if (account) await lookUpCredit();
   followed.show(cafe.currency);
+}
+
+/** A token handed over behind the # is this tab's until it is closed; it never reaches a server's log. */
+function signIn() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (!given) return;
+  account = given;
+  session.set("account", account);
+  history.replaceState(null, "", location.pathname + location.search);
+}
+
+async function lookUpCredit() {
+  try {
+    credit = (await api(`/api/credits/balance?cafe=${encodeURIComponent(slug)}`, { token: account })).balance;
+  } catch (error) {
+    if (!error.denied) return;
+    account = null;
+    session.set("account", null);
+  }
 }
 
 function drawMenu() {
@@ -199,7 +224,7 @@ async function place(event) {
   tell(box, null);
   busy(true);
   try {
-    const order = await api(`${base}/orders`, { method: "POST", body, key: attempt.key });
+    const order = await api(`${base}/orders`, { method: "POST", body, key: attempt.key, token: account ?? undefined });
     byId("note").value = "";
     keep([]);
     followed.add(order);
@@ -232,6 +257,7 @@ for (const dialog of document.querySelectorAll("dialog")) {
   dialog.querySelector("[data-close]").addEventListener("click", () => dialog.close());
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 }
+signIn();
 let loadedAt = Date.now();
 /** What has sold out meanwhile must not wait in a basket: look when the page is looked at, and while it is. */
 function refresh(after) {

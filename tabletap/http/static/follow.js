@@ -2,12 +2,14 @@
 import { ApiError, api, clock, duration, el, kindly, money, plural, store, tell, uuid } from "./common.js";
 import { applyEvent, changesSums, LIVE, owed, steps } from "./orders.js";
 import { Live } from "./live.js";
+import { chooser, OVER, underWay } from "./pay.js";
 
 const KEEP_MS = 12 * 3600_000;
 const SAYS = {
   pending: "We have your order.", payment_pending: "The kitchen starts as soon as it is paid.", paid: "Paid, thank you. You are in the queue.",
   preparing: "We are making it now.", ready: "It's ready!", completed: "Enjoy!", cancelled: "This order was cancelled.",
 };
+const TRANSFER = "qr_code_bank_transfer";
 const ITEM = { queued: "In the queue", held: "A little later", started: "Being made", ready: "Ready", served: "Served", voided: "Taken off" };
 
 /** Where the kitchen does not wait for the money, an order that is about to be paid is like any other. */
@@ -16,7 +18,7 @@ const says = (order) => SAYS[order.status === "payment_pending" && order.inKitch
 /** All orders of this browser at this cafe. */
 export class Followed {
   constructor(page) {
-    this.page = page; // {slug, panel, say, describe}
+    this.page = page; // {slug, panel, say, describe, account: () => token, ways: () => methods, credit: () => cents}
     this.local = store("local");
     this.key = `tabletap:${page.slug}:orders`;
     this.orders = new Map();
@@ -164,13 +166,15 @@ class Follow {
     const rest = owed(order);
     if (order.status === "cancelled") return "";
     if (rest === 0) return el("p", { class: "paid", text: order.refunded > 0 ? `Paid ✓ · ${cents(order.refunded)} given back` : "Paid ✓" });
-    if (this.payment && !this.payment.aside) return this.#transfer(cents);
+    if (this.payment && !this.payment.aside) {
+      return this.payment.paymentMethod === TRANSFER ? this.#transfer(cents)
+        : underWay(this.payment, cents, this.busy, { giveUp: () => this.#giveUp() });
+    }
     const before = ["pending", "payment_pending"].includes(order.status) && !(order.paid > 0);
     return el("div", { class: "pay" },
       el("p", {}, `To pay: `, el("strong", { text: cents(rest) }), order.paid > 0 ? ` (${cents(order.paid)} received)` : ""),
-      el("div", { class: "row" },
-        button(this.busy ? "One moment…" : "Pay now by bank transfer", "pay", () => this.#initiate(), "primary", this.busy),
-        el("span", { class: "quiet", text: `or at the counter: say order ${order.number}` })),
+      chooser(this.page.ways(), this.page.credit(), cents, this.busy, (method) => this.#initiate(method)),
+      el("span", { class: "quiet", text: `or at the counter: say order ${order.number}` }),
       before ? button(this.confirming ? "Tap again to cancel the order" : "Cancel order", "cancel", () => this.#cancel(), "ghost", this.busy) : "");
   }
 
@@ -179,7 +183,7 @@ class Follow {
     const left = (Date.parse(expiresAt) - Date.now()) / 1000;
     if (left <= 0) {
       return el("div", { class: "pay" }, el("p", { text: "This payment code has expired. If you have paid already, we will find your transfer." }),
-        el("div", { class: "row" }, button("Get a new code", "pay", () => { this.#keepPayment(null); this.#initiate(); }, "primary"),
+        el("div", { class: "row" }, button("Get a new code", "pay", () => { this.#keepPayment(null); this.#initiate(TRANSFER); }, "primary"),
           button("Pay at the counter", "later", () => this.#keepPayment(null), "ghost")));
     }
     return el("div", { class: "pay transfer" },
@@ -193,6 +197,7 @@ class Follow {
 
   #tick() {
     if (!this.payment) { if (++this.idle % 30 === 0) this.draw(); return; }
+    if (this.payment.paymentMethod !== TRANSFER) { if (++this.idle % 2 === 0) this.#askPayment(); return; }
     const left = (Date.parse(this.payment.expiresAt) - Date.now()) / 1000;
     const shown = this.body.querySelector("[data-left]");
     if (shown && left > 0) shown.textContent = duration(left);
@@ -212,15 +217,26 @@ class Follow {
     this.draw();
   }
 
-  async #initiate() {
-    if (this.payment && Date.parse(this.payment.expiresAt) > Date.now()) return this.#keepPayment({ ...this.payment, aside: false });
-    this.paying ??= { key: uuid() };
-    const body = { orderId: this.id, paymentMethod: "qr_code_bank_transfer" };
+  async #initiate(method) {
+    if (this.payment?.paymentMethod === method && Date.parse(this.payment.expiresAt) > Date.now()) return this.#keepPayment({ ...this.payment, aside: false });
+    if (this.paying?.method !== method) this.paying = { key: uuid(), method };
+    const body = { orderId: this.id, paymentMethod: method };
+    const token = (method === "customer_credit" && this.page.account()) || this.token;
     await this.#attempt(async () => {
-      const payment = await api("/api/payments/initiate", { method: "POST", token: this.token, body, key: this.paying.key });
+      const payment = await api("/api/payments/initiate", { method: "POST", token, body, key: this.paying.key });
       this.paying = null;
       this.#keepPayment(payment);
+      if (payment.redirectUrl) location.assign(payment.redirectUrl);
+      else if (method !== TRANSFER) this.#askPayment();
     }, (error) => { if (!error.unsure) this.paying = null; });
+  }
+
+  async #giveUp() {
+    const { paymentId } = this.payment;
+    await this.#attempt(async () => {
+      await api(`/api/payments/${paymentId}/cancel`, { method: "POST", token: this.token, body: {} });
+      this.#keepPayment(null);
+    });
   }
 
   async #cancel() {
@@ -237,11 +253,16 @@ class Follow {
     const id = this.payment?.paymentId;
     if (!id) return;
     try {
-      const { status } = await api(`/api/payments/${id}/status`, { token: this.token });
+      const { status, redirectUrl, reason } = await api(`/api/payments/${id}/status`, { token: this.token });
       if (this.payment?.paymentId !== id) return;
-      if (["failed", "cancelled", "expired"].includes(status)) {
+      if (OVER.includes(status)) {
         this.#keepPayment(null);
-        tell(this.error, ["That payment did not go through. Nothing was charged; please try again or pay at the counter."]);
+        tell(this.error, ["That payment did not go through. Nothing was charged; please try again or pay at the counter.", ...(reason ? [reason] : [])]);
+      } else if (status === "completed") {
+        this.#keepPayment(null);
+        this.refresh();
+      } else if (redirectUrl && !this.payment.redirectUrl) {
+        this.#keepPayment({ ...this.payment, redirectUrl });
       }
     } catch { /* the order itself tells */ }
   }

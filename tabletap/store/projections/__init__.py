@@ -9,17 +9,31 @@ from datetime import datetime
 from uuid import UUID
 
 from tabletap.actors.ports import State
+from tabletap.domain.account import Account
 from tabletap.domain.base import CafeId, Event
 from tabletap.domain.cafe import Cafe
 from tabletap.domain.drawer import Drawer
-from tabletap.domain.events import CafeConfigured, CafeOpened
+from tabletap.domain.events import AccountCredited, AccountDebited, CafeConfigured, CafeOpened, TipsDistributed
 from tabletap.domain.order import Order
 from tabletap.domain.payment import Payment
+from tabletap.domain.tips import TipJar
 from tabletap.store.batch import Batch, Change
 
-from . import cafe, drawer, ledger, order, payment
+from . import account, cafe, drawer, ledger, order, payment, tips
 
-TABLES: Sequence[str] = ("cafes", "orders", "order_places", "payments", "drawers", "ledger_entries", "ledger_balances")
+TABLES: Sequence[str] = (
+    "cafes",
+    "orders",
+    "order_places",
+    "payments",
+    "refunds",
+    "drawers",
+    "accounts",
+    "account_entries",
+    "tip_distributions",
+    "ledger_entries",
+    "ledger_balances",
+)
 """All that is derived from the log."""
 
 Row = tuple[Change, UUID, tuple[object, ...]]
@@ -35,11 +49,14 @@ def of_states(states: Iterable[State], events: Iterable[Event]) -> list[Row]:
                 rows.append((order.ORDERS, state.placed.order_id, order.row(state)))
             case Payment():
                 rows.append((payment.PAYMENTS, state.initiated.payment_id, payment.row(state)))
+                rows += ((payment.REFUNDS, id_, payment.refund_row(state, one)) for id_, one in state.refunds.items())
             case Drawer():
                 rows.append((drawer.DRAWERS, state.opened.drawer_id, drawer.row(state)))
+            case Account():
+                rows.append((account.ACCOUNTS, state.opened.account_id, account.row(state)))
             case Cafe() if renamed:  # every order changes its cafe; the directory only shows name and slug
                 rows.append((cafe.CAFES, state.id, cafe.row(state)))
-            case Cafe():
+            case Cafe() | TipJar():
                 continue
     return rows
 
@@ -51,6 +68,16 @@ def put_places(batch: Batch, event: Event) -> None:
             batch.swap(order.LEAVE, order.PLACES, order_id, (order_id,))
         else:
             batch.swap(order.PLACES, order.LEAVE, order_id, (order_id, place.position, place.ready_at))
+
+
+def put_movements(batch: Batch, cafe_id: CafeId, offset: int, at: datetime, event: Event) -> None:
+    """List what moved on an account, or a distribution of tips."""
+    match event:
+        case AccountCredited() | AccountDebited():
+            row = account.entry_row(event, cafe_id, offset, at)
+            batch.put(account.ENTRIES, (cafe_id, offset), row)
+        case TipsDistributed():
+            batch.put(tips.DISTRIBUTIONS, (cafe_id, offset), tips.row(event, offset))
 
 
 def put_entries(

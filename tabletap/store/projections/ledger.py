@@ -4,6 +4,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from tabletap.actors.ports import State
+from tabletap.domain.account import Account
 from tabletap.domain.base import Event
 from tabletap.domain.cafe import Cafe
 from tabletap.domain.drawer import Drawer
@@ -11,6 +12,7 @@ from tabletap.domain.events import order_of, tag_of
 from tabletap.domain.ledger import postings
 from tabletap.domain.order import Order
 from tabletap.domain.payment import Payment
+from tabletap.domain.tips import TipJar
 from tabletap.store.batch import ROWS, Change, insert
 
 ENTRIES = insert(
@@ -75,5 +77,9 @@ def _currency(state: State) -> str:
             return state.initiated.currency
         case Drawer():
             return state.opened.currency
+        case Account():
+            return state.opened.currency
+        case TipJar():
+            return state.currency
         case Cafe():
             return state.settings.currency
