@@ -22,7 +22,10 @@ async def run(settings: Settings, slug: str | None, at: datetime | None, as_json
     """Print what was checked and what does not match; 1 if anything does not. Raises ValueError for an unknown cafe."""
     async with _database(settings) as database:
         cafe_id = None if slug is None else await _cafe(database, slug)
-        report = await audit(database, cafe_id=cafe_id, at=at)
+        known = slug is None or cafe_id is not None
+        report = await audit(database, cafe_id=cafe_id, at=at) if known else None
+    if report is None:
+        raise ValueError(f"there is no cafe {slug!r}")
     _print(report)
     if as_json:
         print(msgspec.json.encode(report).decode())  # noqa: T201  a command line prints
@@ -41,14 +44,12 @@ async def _database(settings: Settings) -> AsyncIterator[Database]:
             yield database
 
 
-async def _cafe(database: Database, slug: str) -> CafeId:
-    async def work(connection: Connection) -> object:
-        return await connection.fetchval("SELECT id FROM cafes WHERE slug = $1", slug)
+async def _cafe(database: Database, slug: str) -> CafeId | None:
+    async def work(connection: Connection) -> CafeId | None:
+        id_: CafeId | None = await connection.fetchval("SELECT id FROM cafes WHERE slug = $1", slug)
+        return id_
 
-    found = await database.read(work)
-    if found is None:
-        raise ValueError(f"there is no cafe {slug!r}")
-    return CafeId(found)  # type: ignore[arg-type]
+    return await database.read(work)
 
 
 def _print(report: Report) -> None:

@@ -21,7 +21,9 @@ from tabletap.gateways.sandbox.process import SandboxFailed
 from tabletap.settings import Settings
 
 READY_WITHIN_S = 30.0
-STOP_WITHIN_S = 3.0
+STOP_WITHIN_S = 1.5
+"""Then it is killed, and loses nothing: the server and this together must end in ten seconds."""
+
 MERCHANT = "tabletap-demo"
 
 

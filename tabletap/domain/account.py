@@ -55,10 +55,11 @@ class Bar(StrEnum):
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
-    """A movement: ``amount`` credited, or (negative) debited; 0 where it was barred."""
+    """A movement: ``amount`` credited, or (negative) debited; 0 where it was barred. ``back``: refunded of it."""
 
     amount: int
     barred: Bar | None = None
+    back: int = 0
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -127,12 +128,17 @@ class Spend(Command, frozen=True):
 
 
 class Deposit(Command, frozen=True):
-    """A refund of ``payment_id`` comes in; ``entry_id``: the refund's."""
+    """A refund of ``payment_id`` comes in; ``entry_id``: the refund's.
+
+    Never more than the payment has taken here. ``elsewhere``: it was made another way (by card, say), and what can be
+    given back is for the payment to know.
+    """
 
     holding: Holding
     entry_id: UUID
     amount: int
     payment_id: PaymentId
+    elsewhere: bool = False
 
 
 class BarSpending(Command, frozen=True):
@@ -195,7 +201,17 @@ def _move(account: Account, command: Movement) -> e.AccountCredited | e.AccountD
         return Refusal(Code.PAYMENT_EXPIRED, "too much has moved since: nobody here can tell whether it was done")
     if debit and amount > account.balance:
         return Refusal(Code.INSUFFICIENT_FUNDS, f"{amount} cents is more than the {account.balance} there are")
+    if isinstance(command, Deposit) and amount > (left := _refundable(account, command)):
+        return Refusal(Code.REFUND_EXCEEDS_ORIGINAL, f"{amount} cents is more than the {left} left of what it took")
     return _moved(account, command, amount)
+
+
+def _refundable(account: Account, command: Deposit) -> int:
+    """How much may come back of a payment; where nobody here can tell, as much as the payment says."""
+    spent = account.entries.get(command.payment_id)
+    if spent is not None:
+        return -spent.amount - spent.back
+    return command.amount if command.elsewhere or account.forgot(command.payment_id) else 0
 
 
 def _moved(account: Account, command: Movement, amount: int) -> e.AccountCredited | e.AccountDebited:
@@ -232,13 +248,22 @@ def evolve(state: Account, event: Event) -> Account:
     """The account after ``event``."""
     match event:
         case e.AccountCredited():
-            return _remembering(state, event.entry_id, Entry(event.amount), event.balance)
+            after = _remembering(state, event.entry_id, Entry(event.amount), event.balance)
+            return after if event.payment_id is None else _with_back(after, event.payment_id, event.amount)
         case e.AccountDebited():
             return _remembering(state, event.entry_id, Entry(-event.amount), event.balance)
         case e.SpendingBarred():
             return _remembering(state, event.payment_id, Entry(0, Bar(event.why)), state.balance)
         case _:
             return state
+
+
+def _with_back(state: Account, payment_id: PaymentId, amount: int) -> Account:
+    spent = state.entries.get(payment_id)
+    if spent is None:
+        return state
+    refunded = msgspec.structs.replace(spent, back=spent.back + amount)
+    return msgspec.structs.replace(state, entries=state.entries | {payment_id: refunded})
 
 
 def _remembering(state: Account, entry_id: UUID, entry: Entry, balance: int) -> Account:

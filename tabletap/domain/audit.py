@@ -18,17 +18,18 @@ import msgspec
 from .base import CafeId, Ref
 from .drawer import Drawer
 from .events import AccountCredited, AccountDebited, DrawerCashTaken
-from .ledger import GUARDED_FROM_ABOVE, GUARDED_FROM_BELOW, TENDER
+from .ledger import GUARDED_FROM_ABOVE, GUARDED_FROM_BELOW, HELD_FOR_SOMEBODY, TENDER
 from .order import Order
 from .payment import CLOSED, OPEN, UNDER_WAY, Payment
+from .tips import TipJar
 from .vocabulary import Method
 
 TENDER_ACCOUNTS: Final = frozenset(TENDER.values())
 TRANSIT: Final = frozenset({TENDER[Method.CUSTOMER_CREDIT], TENDER[Method.GIFT_CARD]})
 """Where credit is between the account it is held on and the payment it is spent on."""
 
-HELD: Final = ("credit:", "gift:")
-"""Accounts that hold somebody's money: a liability, never overdrawn."""
+HELD_FOR_CUSTOMERS: Final = ("credit:", "gift:")
+OWED_TO_STAFF: Final = "tips:"
 
 
 class Rule(StrEnum):
@@ -46,6 +47,7 @@ class Rule(StrEnum):
     UNAPPLIED = "unapplied"
     TRANSIT = "transit"
     HELD = "held"
+    TIPS = "tips"
     DRAWER = "drawer"
     ROW = "row"
 
@@ -92,7 +94,7 @@ def bound_of(account: str, balance: int) -> str | None:
     """A guarded account that is on the side where it may never be."""
     if account in GUARDED_FROM_BELOW and balance < 0:
         return f"{account} stands at {cents(balance)}: it may not be less than nothing"
-    if (account in GUARDED_FROM_ABOVE or account.startswith(HELD)) and balance > 0:
+    if (account in GUARDED_FROM_ABOVE or account.startswith(HELD_FOR_SOMEBODY)) and balance > 0:
         return f"{account} is overdrawn by {cents(balance)}"
     return None
 
@@ -201,8 +203,25 @@ def of_held(account: Ref, moves: Sequence[AccountCredited | AccountDebited], sum
         if held != move.balance:
             words = f"after {move.entry_id} it says that it holds {cents(move.balance)}, its moves sum to {cents(held)}"
             faults.append(Finding(Rule.HELD, f"account {account.id}", words, account.cafe_id))
-    posted = -sum(amount for name, amount in sums.items() if name.startswith(HELD))
+    posted = -sum(amount for name, amount in sums.items() if name.startswith(HELD_FOR_CUSTOMERS))
     if posted != held:
         words = f"it holds {cents(held)}, the ledger says {cents(posted)}"
         faults.append(Finding(Rule.HELD, f"account {account.id}", words, account.cafe_id))
+    return faults
+
+
+def of_tips(jar: TipJar, sums: Sums) -> list[Finding]:
+    """What each of the staff is still owed, by the jar and by the ledger."""
+    owed = {user: amount for user, amount in jar.owed.items() if amount}
+    posted = {
+        account.removeprefix(OWED_TO_STAFF): -amount
+        for account, amount in sums.items()
+        if account.startswith(OWED_TO_STAFF) and amount
+    }
+    faults = []
+    for user in sorted(owed.keys() | posted.keys()):
+        mine, ledgers = owed.get(user, 0), posted.get(user, 0)
+        if mine != ledgers:
+            words = f"{user} is owed {cents(mine)} in tips, the ledger says {cents(ledgers)}"
+            faults.append(Finding(Rule.TIPS, f"tips of {user}", words, jar.cafe_id))
     return faults

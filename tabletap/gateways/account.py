@@ -42,7 +42,7 @@ class AccountGateway:
         holding = self._holding(charge.account, charge, self._kind)
         refusal = await self._accounts.move(Spend(holding, charge.payment_id, charge.amount))
         if refusal is None:
-            return _taken(charge.amount)
+            return _taken(charge, charge.amount)
         if refusal.code is not Code.IDEMPOTENCY_KEY_REUSED:  # then it has been spent already, though another amount
             await self._accounts.move(BarSpending(holding, charge.payment_id, Bar.REFUSED))
         return await self.verify(charge)
@@ -51,7 +51,7 @@ class AccountGateway:
         """How it stands with the account."""
         if charge.account is None:
             return Standing(state=ChargeState.FAILED, reason=NO_ACCOUNT)
-        return self._standing(await self._accounts.entry(charge.account, charge.payment_id))
+        return self._standing(charge, await self._accounts.entry(charge.account, charge.payment_id))
 
     async def cancel(self, charge: Charge) -> Standing:
         """Never take it, unless it has been taken."""
@@ -61,12 +61,12 @@ class AccountGateway:
         await self._accounts.move(BarSpending(holding, charge.payment_id, Bar.GIVEN_UP))
         return await self.verify(charge)
 
-    def _standing(self, entry: Entry | None) -> Standing:
+    def _standing(self, charge: Charge, entry: Entry | None) -> Standing:
         match entry:
             case None:
                 return Standing(state=ChargeState.ABSENT)
             case Entry(barred=None):
-                return _taken(-entry.amount)
+                return _taken(charge, -entry.amount)
             case Entry(barred=Bar.REFUSED):
                 return Standing(state=ChargeState.FAILED, reason=NOT_ENOUGH[self._kind])
             case _:
@@ -78,9 +78,12 @@ class AccountGateway:
         if account is None:
             return RefundStanding(state=RefundState.FAILED, reason=NO_REFUND_ACCOUNT)
         holding = self._holding(account, charge, AccountKind.CREDIT if refund.account else self._kind)
-        refusal = await self._accounts.move(Deposit(holding, refund.refund_id, refund.amount, charge.payment_id))
+        elsewhere = refund.account is not None
+        refusal = await self._accounts.move(
+            Deposit(holding, refund.refund_id, refund.amount, charge.payment_id, elsewhere)
+        )
         if refusal is None:
-            return RefundStanding(state=RefundState.SUCCEEDED)
+            return _given_back(refund)
         standing = await self.verify_refund(charge, refund)
         if standing.state is RefundState.SUCCEEDED:
             return standing
@@ -94,7 +97,7 @@ class AccountGateway:
         entry = await self._accounts.entry(account, refund.refund_id)
         if entry is None:
             return RefundStanding(state=RefundState.ABSENT)
-        return RefundStanding(state=RefundState.SUCCEEDED if entry.amount > 0 else RefundState.FAILED)
+        return _given_back(refund) if entry.amount > 0 else RefundStanding(state=RefundState.FAILED)
 
     def handle_webhook(self, headers: Mapping[str, str], body: bytes) -> Heard:  # noqa: ARG002  there are none
         """Nobody outside has anything to say of our own accounts."""
@@ -110,5 +113,9 @@ class AccountGateway:
         return Holding(account, kind, charge.currency, owner)
 
 
-def _taken(amount: int) -> Standing:
-    return Standing(state=ChargeState.SUCCEEDED, amount=amount)
+def _taken(charge: Charge, amount: int) -> Standing:
+    return Standing(state=ChargeState.SUCCEEDED, external_id=str(charge.payment_id), amount=amount)
+
+
+def _given_back(refund: RefundOrder) -> RefundStanding:
+    return RefundStanding(state=RefundState.SUCCEEDED, external_id=str(refund.refund_id))

@@ -11,7 +11,7 @@ from .operations.base import About, Key, Operation, Raw
 from .problems import STATUS, Problem
 
 _REF = "#/components/schemas/{name}"
-_UUID_PARAMS = frozenset({"orderId", "paymentId", "drawerId"})
+_UUID_PARAMS = frozenset({"orderId", "paymentId", "drawerId", "endpointId", "webhookId"})
 
 
 def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
@@ -54,6 +54,8 @@ def _operation(operation: Operation, schema_of: dict[str, Any], components: dict
                 "schema": {"type": "string", "format": "uuid"},
             }
         )
+    if operation.signed_bytes:
+        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": {}}}}
     if operation.body is not None:
         optional = type(None) in getattr(operation.body, "__args__", ())
         described["requestBody"] = {
@@ -104,7 +106,7 @@ def _refusals(operation: Operation) -> set[Code]:
     """Which codes the operation may be refused with, as far as its declaration tells."""
     codes = {Code.AUTH_REQUIRED, Code.FORBIDDEN, Code.NOT_FOUND, Code.RATE_LIMIT_EXCEEDED, Code.UNAVAILABLE}
     codes |= {Code.OUTCOME_UNKNOWN, Code.VALIDATION_ERROR, Code.INTERNAL_ERROR, Code.METHOD_NOT_ALLOWED}
-    if operation.body is not None:
+    if operation.body is not None or operation.signed_bytes:
         codes.add(Code.PAYLOAD_TOO_LARGE)
     if operation.method != "GET" or operation.about is About.PAYMENT:
         codes |= {Code.ILLEGAL_MOVE}

@@ -45,6 +45,7 @@ SILENT: frozenset[type[Event]] = frozenset(
         e.RefundNoted,  # refund_updated has said it
         e.VerificationPlanned,  # between us and the provider
         e.ProviderSettled,
+        e.StatementMatched,  # its money has been told of
         e.RefundProcessing,
         e.AccountOpened,  # the first movement says it
         e.SpendingBarred,  # payment_failed has said it

@@ -153,6 +153,22 @@ def test_a_spending_that_was_made_cannot_be_barred() -> None:
     assert wallet.balance == 700
 
 
+def test_no_more_comes_back_of_a_payment_than_it_took_unless_it_was_made_elsewhere() -> None:
+    wallet, payment, by_card = Wallet(), PaymentId(UUID(int=9)), PaymentId(UUID(int=10))
+    wallet.grant(1000)
+    wallet.spend(300, payment)
+    wallet.ask(Deposit(ANNS, UUID(int=1), 200, payment))
+    for elsewhere in (False, True):
+        too_much = Deposit(ANNS, UUID(int=2), 101, payment, elsewhere)
+        assert wallet.refused(too_much) is Code.REFUND_EXCEEDS_ORIGINAL
+    assert wallet.ask(Deposit(ANNS, UUID(int=1), 200, payment)) == NOTHING
+    wallet.ask(Deposit(ANNS, UUID(int=2), 100, payment))
+    assert wallet.refused(Deposit(ANNS, UUID(int=3), 1, payment)) is Code.REFUND_EXCEEDS_ORIGINAL
+    assert wallet.refused(Deposit(ANNS, UUID(int=4), 50, by_card)) is Code.REFUND_EXCEEDS_ORIGINAL
+    wallet.ask(Deposit(ANNS, UUID(int=4), 50, by_card, elsewhere=True))
+    assert wallet.balance == 1050
+
+
 def test_the_state_is_bounded_and_what_it_may_have_forgotten_is_refused_not_done_twice() -> None:
     wallet = Wallet()
     wallet.grant(1_000_000)
@@ -193,7 +209,7 @@ def test_any_life_of_an_account_is_that_of_a_naive_model_and_of_its_log(
             "grant": Grant(ANNS, id_, amount),
             "withdraw": Withdraw(ANNS, id_, amount),
             "spend": Spend(ANNS, id_, amount),
-            "deposit": Deposit(ANNS, id_, amount, id_),
+            "deposit": Deposit(ANNS, id_, amount, id_, elsewhere=True),
             "bar": BarSpending(ANNS, id_, Bar.GIVEN_UP),
         }
         signed = amount if kind in ("grant", "deposit") else -amount
@@ -204,7 +220,7 @@ def test_any_life_of_an_account_is_that_of_a_naive_model_and_of_its_log(
                 barred.add(id_)
         elif id_ in done:
             assert (outcome == NOTHING) == (done[id_] == signed)
-        elif id_ in barred or sum(done.values()) + signed < 0:
+        elif (kind == "deposit" and id_ in barred) or id_ in barred or sum(done.values()) + signed < 0:
             assert isinstance(outcome, Refusal)
         else:
             assert isinstance(outcome, Decision)

@@ -5,7 +5,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from tabletap.domain import audit, cafe, drawer, ledger, trail
+from tabletap.domain import audit, cafe, drawer, ledger, tips, trail
 from tabletap.domain import events as e
 from tabletap.domain import order as orders
 from tabletap.domain import payment as payments
@@ -14,9 +14,9 @@ from tabletap.domain.base import Event, Kind, PaymentId, Ref
 from tabletap.domain.charge import Standing
 from tabletap.domain.messages import ReturnUnapplied
 from tabletap.domain.reconciliation import Known, Verdict, compare
-from tabletap.domain.vocabulary import AccountKind, ChargeState, Method, PaymentStatus
+from tabletap.domain.vocabulary import AccountKind, ChargeState, Method, PaymentStatus, TipRule
 
-from .world import World, thaw
+from .world import NOON, World, thaw
 
 ACCOUNT = Ref(Kind.ACCOUNT, UUID(int=7), World().cafe_ref.cafe_id)
 
@@ -172,6 +172,24 @@ def test_an_account_holds_what_the_ledger_owes_for_it_after_every_move() -> None
     assert audit.of_held(ACCOUNT, [], {}) == []
 
 
+def test_staff_are_owed_what_the_ledger_says_by_name() -> None:
+    distributed = e.TipsDistributed(
+        cafe_id=ACCOUNT.cafe_id,
+        distribution_id=UUID(int=1),
+        since=NOON,
+        until=NOON,
+        read_offset=1,
+        rule=TipRule.EQUAL,
+        currency="AUD",
+        amount=300,
+        charged=0,
+        shares=(e.TipShare("kim", "floor", 150), e.TipShare("sam", "floor", 150)),
+    )
+    jar = tips.TipJar(cafe_id=ACCOUNT.cafe_id, currency="AUD", latest=distributed, owed={"kim": 150, "sam": 0})
+    assert audit.of_tips(jar, {"tips:kim": -150, "tips:sam": 0, "tips": 300}) == []
+    assert [fault.about for fault in audit.of_tips(jar, {"tips:sam": -1})] == ["tips of kim", "tips of sam"]
+
+
 @pytest.mark.parametrize(
     ("account", "balance", "fine"),
     [
@@ -181,6 +199,8 @@ def test_an_account_holds_what_the_ledger_owes_for_it_after_every_move() -> None
         ("refunds_due", 1, False),
         ("credit:7", 1, False),
         ("gift:7", 1, False),
+        ("tips:sam", 1, False),
+        ("tips", 1, True),
         ("credit:7", -1, True),
         ("cash", -1, True),
     ],

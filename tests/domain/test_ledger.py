@@ -216,7 +216,7 @@ def credit_spent(world: World) -> None:
 def credit_refunded(world: World) -> None:
     ref, holding = held(world, AccountKind.CREDIT)
     payment = world.paid(world.place(TOAST), TRANSFER)
-    world.do(ref, accounts.Deposit(holding, world.new_id(), 901, PaymentId(payment.id)))
+    world.do(ref, accounts.Deposit(holding, world.new_id(), 901, PaymentId(payment.id), elsewhere=True))
 
 
 def gift_card_loaded_and_spent(world: World) -> None:

@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 from tabletap.domain import events as e
 from tabletap.domain import order as orders
 from tabletap.domain.base import Decision, OrderId, PaymentId, Ref, Wake
+from tabletap.domain.charge import RefundStanding
 from tabletap.domain.errors import Code, Refusal
 from tabletap.domain.messages import NoteRefund, Release, Settle
 from tabletap.domain.order import Change, InitiatePayment, MergeInto, MoveItem, MoveOrder
-from tabletap.domain.payment import Cancel, Refund
-from tabletap.domain.vocabulary import Method, PaymentStatus
+from tabletap.domain.payment import Cancel, HearRefund, Refund
+from tabletap.domain.vocabulary import Method, PaymentStatus, RefundState, Surplus
 
 from .world import BANANA, CUSTOMER, SETTINGS, TOAST, WATER, World
 
@@ -206,6 +207,41 @@ def test_a_line_that_was_paid_or_is_being_paid_cannot_be_voided() -> None:
     assert (world.order(order).total, world.order(order).kept, world.order(order).unsettled) == (901, 901, 0)
     assert world.balances["receivable"] == 0
     assert world.balances["refunds"] == 0
+
+
+@pytest.mark.parametrize("through", [True, False])
+def test_a_refund_that_is_only_promised_frees_nothing_of_the_sale(through: bool) -> None:
+    world = World()
+    order = world.place(TOAST, BANANA)
+    payment = world.paid(order, Method.PAYCONIC_CARD)
+    world.provider.refunds_become = RefundState.PENDING
+    world.do(payment, Refund())
+    world.deliver_all()
+    for command in (MoveOrder("cancel"), MoveItem(2, "void")):
+        assert refusal(world.ask(order, command)).code is Code.ORDER_PAID
+    (refund_id,) = world.payment(payment).refunds
+    said = RefundStanding(state=RefundState.SUCCEEDED if through else RefundState.FAILED)
+    world.do(payment, HearRefund(refund_id, said))
+    world.deliver_all()
+    outcome = world.ask(order, MoveOrder("cancel"))
+    assert isinstance(outcome, Decision) == through
+    left = {account: cents for account, cents in world.balances.items() if cents}
+    assert left == ({} if through else {"provider:payconic": 1054, "sales": -972, "tax:gst": -82})
+
+
+@pytest.mark.parametrize("surplus", Surplus)
+def test_money_that_a_provider_took_as_the_order_was_cancelled_goes_back_by_the_cafe_s_rule(surplus: Surplus) -> None:
+    world = World()
+    order = world.place(TOAST)
+    payment = world.pay(order, Method.PAYCONIC_CARD, surplus=surplus, credit=world.account)
+    world.deliver_all()
+    world.do(order, MoveOrder("cancel"))
+    world.take(payment)  # the customer was quicker than the word of it
+    world.deliver_all()
+    assert world.order(order).paid == 0
+    held = {Surplus.REFUND: {}, Surplus.HOLD: {"unapplied": -901, "provider:payconic": 901}}
+    held[Surplus.CREDIT] = {"provider:payconic": 901, "credit_transit": -901}
+    assert {account: cents for account, cents in world.balances.items() if cents} == held[surplus]
 
 
 def test_an_order_is_cancelled_only_when_nothing_of_it_is_kept() -> None:

@@ -179,7 +179,7 @@ COMMANDS: dict[str, tuple[Method, Callable[[], Command], Row]] = {
     "a line of a statement": (
         TRANSFER,
         lambda: VerifyTransfer(1154, "line 7"),
-        Row(C, C, C, PART, PART, C, C, C),
+        Row(C, C, C, PART, "refunded", C, C, C),
     ),
     "a transfer for cash": (Method.CASH, lambda: VerifyTransfer(1154), Row(*[INVALID] * 8)),
     "cancel": (TRANSFER, Cancel, Row(X, X, ILLEGAL, ILLEGAL, ILLEGAL, ILLEGAL, X, ILLEGAL)),

@@ -329,6 +329,15 @@ def test_a_second_transfer_is_owed_back_and_the_same_line_of_a_statement_counts_
     assert payments.view(state).surplus == 1154
 
 
+@pytest.mark.parametrize(("shown", "spare"), [(1154, 0), (1000, 0), (1200, 46)])
+def test_what_staff_have_seen_is_not_counted_again_when_the_statement_shows_it(shown: int, spare: int) -> None:
+    state = done(payment("pending"), VerifyTransfer(1154))
+    state = done(state, VerifyTransfer(shown, "line 1"))
+    assert ask(state, VerifyTransfer(shown, "line 1")) == Decision()
+    assert (state.spare, state.received) == (spare, 1154 + spare)
+    assert done(state, VerifyTransfer(500, "line 2")).spare == spare + 500
+
+
 # -- chargebacks
 
 

@@ -38,6 +38,7 @@ class Sandbox:
         self.state = state
         self.port = 0
         self.url = ""
+        self.http = httpx.Client()
         self.start()
 
     def start(self) -> None:
@@ -131,8 +132,7 @@ class Sandbox:
         return answer.json()
 
     def _end(self, number: int) -> int:
-        if hasattr(self, "http"):
-            self.http.close()
+        self.http.close()
         self.process.send_signal(number)
         try:
             return self.process.wait(STOPS_WITHIN_S)

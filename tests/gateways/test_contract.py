@@ -16,12 +16,13 @@ import trio
 from tabletap.actors.ports import ForgedWebhook, GatewayDown, GatewaySilent, MalformedWebhook, Presentation
 from tabletap.domain import payment as payments
 from tabletap.domain.settings import BankDetails
-from tabletap.domain.vocabulary import ChargeState, Method, RefundState
+from tabletap.domain.vocabulary import AccountKind, ChargeState, Method, RefundState
 from tabletap.gateways.bank_qr import BankQrGateway
 from tabletap.gateways.cash import CashGateway
 from tests.domain.world import FLAT_WHITE, SETTINGS, TOAST, World, comparable
 
 from .till import Alone, Lacks, Opener, known, paid, until, until_refunded
+from .till_account import Accounts
 from .till_manual import ManualTill
 from .till_payconic import Payconic
 from .till_stripe import Stripe
@@ -37,6 +38,8 @@ GATEWAYS: Mapping[Method, Opener] = {
     Method.PAYCONIC_BANK_TRANSFER: Payconic(Method.PAYCONIC_BANK_TRANSFER),
     Method.PAYCONIC_DIGITAL_WALLET: Payconic(Method.PAYCONIC_DIGITAL_WALLET),
     Method.STRIPE_CARD: Stripe(),
+    Method.CUSTOMER_CREDIT: Accounts(AccountKind.CREDIT),
+    Method.GIFT_CARD: Accounts(AccountKind.GIFT_CARD),
 }
 
 GIVEN_UP = {ChargeState.ABSENT, ChargeState.CANCELLED}

@@ -38,7 +38,28 @@ class Lacks(StrEnum):
     SEQUENCE = "its provider does not number its events"
 
 
-class Till(ABC):
+def new_charge(method: Method, amount: int = 1_250) -> Charge:
+    """A charge of ``amount`` cents with an id of its own."""
+    payment_id = PaymentId(uuid7())
+    return Charge(
+        payment_id=payment_id,
+        order_id=OrderId(uuid7()),
+        cafe_id=CafeId(UUID(int=1)),
+        order_number=7,
+        method=method,
+        amount=amount,
+        currency="AUD",
+        reference=reference(payment_id),
+        expires_at=NOON.replace(year=2099) + timedelta(minutes=30),
+    )
+
+
+def new_refund(amount: int) -> RefundOrder:
+    """A refund of ``amount`` cents with an id of its own."""
+    return RefundOrder(refund_id=uuid7(), amount=amount, reason="cold coffee")
+
+
+class Till:
     """One gateway, and what its provider's side can do. Only what is not in ``lacks`` is ever asked for."""
 
     method: Method
@@ -47,22 +68,11 @@ class Till(ABC):
 
     def charge(self, amount: int = 1_250) -> Charge:
         """A new charge; nobody has heard of it."""
-        payment_id = PaymentId(UUID(str(uuid7())))
-        return Charge(
-            payment_id=payment_id,
-            order_id=OrderId(UUID(str(uuid7()))),
-            cafe_id=CafeId(UUID(int=1)),
-            order_number=7,
-            method=self.method,
-            amount=amount,
-            currency="AUD",
-            reference=reference(payment_id),
-            expires_at=NOON.replace(year=2099) + timedelta(minutes=30),
-        )
+        return new_charge(self.method, amount)
 
     def refund(self, amount: int) -> RefundOrder:
         """A new refund; nobody has heard of it."""
-        return RefundOrder(refund_id=UUID(str(uuid7())), amount=amount, reason="cold coffee")
+        return new_refund(amount)
 
     async def approve(self, charge: Charge) -> None:
         """The customer pays. Raises or does nothing where that is no longer possible."""

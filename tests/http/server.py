@@ -5,6 +5,8 @@ moves, and a log in which nothing was done does not grow. Tests that want more o
 """
 
 import contextlib
+import hashlib
+import hmac
 import itertools
 import json
 import os
@@ -191,6 +193,14 @@ class Server:
     def footprint(self, *cafes: Cafe) -> Any:
         """Everything that doing something leaves in these cafes: their orders, and the heads of their logs."""
         return [self.call("GET", f"/api/{cafe.slug}/orders?limit=500", self.admin).json() for cafe in cafes]
+
+    def tell(self, provider: str, event: Any, *, signature: str | None = None, **headers: str) -> httpx.Response:
+        """Something that a provider tells us (Payconic's sandbox, which is the demo's), under its signature."""
+        body = event if isinstance(event, bytes) else json.dumps(event).encode()
+        secret = json.loads((self.state / "sandbox.json").read_text())["webhook_secret"]
+        right = hmac.digest(secret.encode(), body, hashlib.sha256).hex()
+        told = {"x-payconic-signature": right if signature is None else signature, **headers}
+        return self.http.post(f"/api/webhooks/{provider}", content=body, headers=told)
 
     # -- sockets
 

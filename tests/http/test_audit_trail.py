@@ -1,5 +1,9 @@
 """What management and the installation's admin can see of the past: trails, the ledger, reconciliation."""
 
+import json
+import os
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -128,6 +132,24 @@ def test_a_question_that_makes_no_sense_names_its_field(
     answer = server.perform(name, {"cafe": server.a.slug, **fields}, server.a.tokens["manager"])
     problem = problem_of(answer, 400, "VALIDATION_ERROR")
     assert [error["field"] for error in problem["errors"]] == [blamed]
+
+
+def test_the_ledger_of_a_server_at_work_is_proven_from_beside_it(server: Server, cafe: Cafe) -> None:
+    refunded(server, cafe)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TABLETAP_")}
+    environment.pop("DATABASE_URL", None)
+    command = [sys.executable, "-m", "tabletap", "audit", "--cafe", cafe.slug, "--json"]
+    told = subprocess.run(
+        command,
+        env={**environment, "TABLETAP_STATE": str(server.state)},
+        capture_output=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+    report = json.loads(told.stdout.splitlines()[-1])
+    assert (report["faults"], report["sums"]) == ([], {"AUD": 0})
+    assert report["checked"]["payments"] == 1
 
 
 def test_reconciliation_goes_round_when_asked_and_shows_what_it_found(server: Server, cafe: Cafe) -> None:

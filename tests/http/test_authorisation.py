@@ -61,6 +61,29 @@ class Premises:
     def of_drawer(self, **more: Any) -> Fields:
         return self.of_cafe(drawerId=self.drawer["drawerId"], **more)
 
+    def of_endpoint(self, **more: Any) -> Fields:
+        """The cafe's endpoint, a new one where it was deleted."""
+        path = f"/api/{self.cafe.slug}/webhook-endpoints"
+        there = self.server.call("GET", path, self.server.admin).json()["endpoints"]
+        body = {"url": "http://127.0.0.1:1/", "types": ["menu_updated"]}
+        endpoint = there[0] if there else self.server.call("POST", path, self.server.admin, body).json()
+        return self.of_cafe(endpointId=endpoint["endpointId"], **more)
+
+    def of_message(self) -> Fields:
+        """A message on its way there."""
+        sent = self.server.perform("endpoints.test", self.of_endpoint(), self.server.admin)
+        assert sent.status_code == 200, sent.text
+        return self.of_endpoint(messageId=sent.json()["messageId"])
+
+    def of_webhook(self) -> Fields:
+        """One about a payment of this cafe."""
+        event_id = f"evt_{new_key()}"
+        payment = {"id": "pay_1", "merchantReference": self.payment["paymentId"], "status": "PENDING"}
+        event = {"id": event_id, "eventType": "payment.other", "sequence": 2, "data": {"payment": payment}}
+        assert self.server.tell("payconic", event).status_code == 200
+        listed = self.server.call("GET", "/api/webhooks/inbox?limit=500", self.server.admin).json()["webhooks"]
+        return {"webhookId": next(one["webhookId"] for one in listed if one["eventId"] == event_id)}
+
 
 class Case(NamedTuple):
     """``roles``: of the cafe's own people; ``public``: no token is needed; ``own``: also for the order's customer."""
@@ -123,6 +146,17 @@ CASES: Mapping[str, Case] = {
     "jobs.queues": Case(MANAGEMENT, lambda p: p.of_cafe()),
     "jobs.dead_letters": Case(MANAGEMENT, lambda p: p.of_cafe()),
     "jobs.replay": Case(MANAGEMENT, lambda p: p.of_cafe(jobId=new_key())),
+    "endpoints.create": Case(MANAGEMENT, lambda p: p.of_cafe(url="http://127.0.0.1:1/", types=["menu_updated"])),
+    "endpoints.list": Case(MANAGEMENT, lambda p: p.of_cafe()),
+    "endpoints.change": Case(MANAGEMENT, lambda p: p.of_endpoint(description="the till's")),
+    "endpoints.delete": Case(MANAGEMENT, lambda p: p.of_endpoint()),
+    "endpoints.rotate": Case(MANAGEMENT, lambda p: p.of_endpoint()),
+    "endpoints.attempts": Case(MANAGEMENT, lambda p: p.of_endpoint()),
+    "endpoints.replay": Case(MANAGEMENT, lambda p: p.of_message()),
+    "endpoints.test": Case(MANAGEMENT, lambda p: p.of_endpoint()),
+    "webhooks.list": Case(ADMIN, lambda p: {}),
+    "webhooks.rejections": Case(ADMIN, lambda p: {}),
+    "webhooks.replay": Case(ADMIN, lambda p: p.of_webhook()),
     "installation.queues": Case(ADMIN, lambda p: {}),
     "installation.dead_letters": Case(ADMIN, lambda p: {}),
     "installation.replay": Case(ADMIN, lambda p: {"jobId": new_key()}),
@@ -130,6 +164,9 @@ CASES: Mapping[str, Case] = {
 
 OF_NO_CAFE = {
     "cafes.open",
+    "webhooks.list",
+    "webhooks.rejections",
+    "webhooks.replay",
     "installation.queues",
     "installation.dead_letters",
     "installation.replay",
@@ -165,7 +202,8 @@ def foreign_order(server: Server) -> Any:
 
 
 def test_every_operation_and_every_door_has_a_case() -> None:
-    assert CASES.keys() == OPERATIONS.keys()
+    signed = {name for name, operation in OPERATIONS.items() if operation.signed_bytes}  # see test_webhooks
+    assert CASES.keys() | signed == OPERATIONS.keys()
     assert DOOR_CASES.keys() == DOORS.keys()
 
 

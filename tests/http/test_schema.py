@@ -45,6 +45,9 @@ KNOWN: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
     "orders.merge": lambda ids: {"into": ids["other"]},
     "payments.verify": lambda ids: {"tendered": 100},
     "drawers.pay": lambda ids: {"amount": 5, "reason": "change"},
+    "endpoints.create": lambda ids: {"url": "http://127.0.0.1:1/"},
+    "endpoints.change": lambda ids: {"url": "http://127.0.0.1:2/"},
+    "endpoints.replay": lambda ids: {"messageId": ids["messageId"]},
     "statements.import": lambda ids: {"csv": "Date,Amount,Description", "format": {"amount": "Amount"}},
 }
 """Bodies that no schema leads to, because they name what exists: the first thing that is asked."""
@@ -59,14 +62,25 @@ def ids(server: Server) -> Mapping[str, str]:
     drawer = server.perform(
         "drawers.open", {"cafe": cafe.slug, "name": "Till", "floatAmount": 0}, server.admin, key=new_key()
     )
+    hook = {"cafe": cafe.slug, "url": "http://127.0.0.1:1/", "types": ["menu_updated"]}
+    endpoint = server.perform("endpoints.create", hook, server.admin)
+    message = server.perform("endpoints.test", {**endpoint.json(), **hook}, server.admin)
+    wire = {"id": "pay_1", "merchantReference": payment["paymentId"], "status": "PENDING"}
+    event = {"id": f"evt_{new_key()}", "eventType": "payment.other", "sequence": 2, "data": {"payment": wire}}
+    assert server.tell("payconic", event).status_code == 200
+    webhook = server.call("GET", "/api/webhooks/inbox?limit=1", server.admin).json()["webhooks"][0]
     return {
         "cafe": cafe.slug,
         "orderId": order["id"],
         "paymentId": payment["paymentId"],
         "drawerId": drawer.json()["drawerId"],
+        "jobId": new_key(),
         "sku": "toast",
         "table": "1",
         "line": "1",
+        "endpointId": endpoint.json()["endpointId"],
+        "messageId": message.json()["messageId"],
+        "webhookId": webhook["webhookId"],
         "other": server.place(cafe)["id"],
     }
 
@@ -77,9 +91,12 @@ def document(server: Server) -> Any:
     return schemathesis.openapi.from_dict(server.call("GET", "/openapi.json").json(), config=config)
 
 
-ASKED = [(name, GenerationMode.POSITIVE) for name in OPERATIONS] + [
+UNSIGNED = {name: operation for name, operation in OPERATIONS.items() if not operation.signed_bytes}
+"""What can be asked without a secret of somebody else's."""
+
+ASKED = [(name, GenerationMode.POSITIVE) for name in UNSIGNED] + [
     (name, GenerationMode.NEGATIVE)
-    for name, operation in OPERATIONS.items()
+    for name, operation in UNSIGNED.items()
     if not operation.access.public or operation.body is not None  # else there is nothing that could be wrong
 ]
 

@@ -10,7 +10,7 @@ from tabletap.domain import events as e
 from tabletap.domain.base import Event, OrderId, PaymentId
 from tabletap.domain.menu import Menu
 from tabletap.domain.settings import CafeSettings
-from tabletap.domain.vocabulary import ItemStatus, Method, OrderStatus, RefundTo
+from tabletap.domain.vocabulary import AccountKind, ItemStatus, Method, OrderStatus, RefundTo
 from tabletap.realtime.audience import SILENT, audience
 from tabletap.realtime.catalogue import CATALOGUE, Hears
 from tabletap.realtime.frames import encode
@@ -52,6 +52,26 @@ INITIATED = e.PaymentInitiated(
     expires_at=NOON + timedelta(minutes=30),
     customer_id="ann",
     metadata={"secret": "staff"},
+)
+
+CREDITED = e.AccountCredited(
+    account_id=ident(70),
+    entry_id=ident(71),
+    kind=AccountKind.CREDIT,
+    amount=500,
+    balance=700,
+    granted=True,
+    reason="waited too long",
+    owner="ann",
+)
+DEBITED = e.AccountDebited(
+    account_id=ident(70),
+    entry_id=PAYMENT,
+    kind=AccountKind.CREDIT,
+    amount=300,
+    balance=400,
+    payment_id=PAYMENT,
+    owner="ann",
 )
 
 SAMPLES: tuple[Event, ...] = (
@@ -123,6 +143,8 @@ SAMPLES: tuple[Event, ...] = (
         from_rounding=0,
         reason="the card is closed",
     ),
+    CREDITED,
+    DEBITED,
 )
 
 CREW_ROOM = f"cafe:{CAFE}:staff"
@@ -266,6 +288,18 @@ def test_why_a_line_was_voided_is_for_the_crew() -> None:
         "items": [{"line": 1, "status": "voided"}],
         "voided": 1,
     }
+
+
+def test_credit_is_news_for_its_owner_and_the_crew_and_why_it_was_given_for_the_crew() -> None:
+    told = {"accountId": str(ident(70)), "entryId": str(ident(71)), "amount": 500, "balance": 700}
+    told |= {"customerId": "ann", "granted": True}
+    assert data("user:ann", CREDITED) == told
+    assert data(CREW_ROOM, CREDITED) == told | {"reason": "waited too long"}
+    assert data("user:ann", DEBITED)["amount"] == -300
+    assert not {KITCHEN, CUSTOMERS} & set(types(CREDITED))
+    nobodys = msgspec.structs.replace(CREDITED, owner=None)
+    assert not any(room.startswith("user:") for room in types(nobodys))
+    assert types(msgspec.structs.replace(CREDITED, kind=AccountKind.GIFT_CARD)) == {}
 
 
 def test_orders_of_one_account_share_one_frame_when_the_queue_moves() -> None:

@@ -1,13 +1,17 @@
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
+from tabletap import auditing, settings
+from tabletap.domain import account as accounts
 from tabletap.domain import cafe as cafes
 from tabletap.domain import drawer as drawers
 from tabletap.domain import payment as payments
 from tabletap.domain.audit import Rule
-from tabletap.domain.base import Ref
+from tabletap.domain.base import PaymentId, Ref
+from tabletap.domain.vocabulary import AccountKind, CreditScope, Method
 from tabletap.store import audit as audits
 from tabletap.store.audit import Report, audit, dossier, whole
 from tabletap.store.pool import Database
@@ -161,6 +165,28 @@ async def test_rows_that_were_changed_lost_or_invented_are_named(migrated: Datab
     assert "drawers: 1 rows are of nothing that is in the log" in lines
 
 
+async def test_what_is_held_for_people_is_compared_with_what_their_accounts_say(migrated: Database, shop: Shop) -> None:
+    await tamper(migrated, "UPDATE accounts SET balance = balance + 1")
+    await tamper(migrated, "UPDATE account_entries SET amount = amount + 1 WHERE granted AND amount > 0")
+    await tamper(migrated, "DELETE FROM tip_distributions")
+    found = told(await audit(migrated))
+    assert set(found) == {Rule.ROW}
+    assert [line.split()[0] for line in sorted(found[Rule.ROW])] == ["account_entries", "accounts", "tip_distributions"]
+    await tamper(
+        migrated, "UPDATE ledger_entries SET account = 'credit:7' WHERE account LIKE 'credit:%' AND amount > 0"
+    )
+    await tamper(migrated, "UPDATE ledger_entries SET account = 'tips:kim' WHERE account = 'tips:sam' AND amount > 0")
+    found = told(await audit(migrated))
+    assert [line.split(":")[0] for line in found[Rule.TIPS]] == ["tips of kim", "tips of sam"]
+    assert {line.split(":")[0] for line in found[Rule.BOUND]} == {"credit"}
+
+
+async def test_a_move_of_an_account_that_was_changed_in_the_log_is_named(migrated: Database, shop: Shop) -> None:
+    await tamper(migrated, "UPDATE events SET data = jsonb_set(data, '{amount}', '9') WHERE type = 'account.debited'")
+    found = told(await audit(migrated))
+    assert any("its moves sum to" in line for line in found[Rule.HELD])
+
+
 async def test_events_that_were_lost_are_named(migrated: Database, shop: Shop) -> None:
     payment = a_payment(shop)
     await tamper(migrated, "DELETE FROM events WHERE entity_id = $1 AND type = 'payment.completed'", payment.id)
@@ -197,6 +223,33 @@ async def test_money_between_a_payment_and_its_order_is_named_and_no_fault_while
     assert report.on_its_way == ()
     assert [(fault.rule, fault.about) for fault in report.faults] == [(Rule.CLEARING, f"payment {payment.id}")]
     assert "nothing is left that would move it on" in report.faults[0].words
+
+
+@pytest.mark.parametrize("scope", list(CreditScope))
+async def test_credit_between_its_account_and_a_payment_is_named_and_gone_when_the_payment_has_it(
+    migrated: Database, scope: CreditScope
+) -> None:
+    shop = Shop()
+    shop.account = accounts.credit_account(shop.cafe.id, "ann", scope)
+    holding = accounts.Holding(shop.account, AccountKind.CREDIT, "AUD", "ann")
+    shop.do(shop.account, accounts.Grant(holding, shop.new_id(), 5_000, "sorry"))
+    payment = shop.pay(shop.place(), Method.CUSTOMER_CREDIT)
+    total = shop.payment(payment).initiated.total
+    shop.do(shop.account, accounts.Spend(holding, PaymentId(payment.id), total))
+    async with opened(migrated) as store:
+        await store.write(shop)
+        report = await audit(migrated)
+        assert (told(report), report.sums) == ({}, {"AUD": 0})
+        assert [(one.rule, one.about) for one in report.on_its_way] == [(Rule.TRANSIT, f"payment {payment.id}")]
+        shop.take(payment)
+        shop.deliver_all()
+        await store.write(shop)
+    report = await audit(migrated)
+    assert (told(report), report.on_its_way) == ({}, ())
+    assert report.checked.customer_accounts == 1
+    await tamper(migrated, "DELETE FROM events WHERE type = 'account.debited'")
+    found = told(await audit(migrated))
+    assert any(line.startswith(f"payment {payment.id}") for line in found[Rule.TRANSIT])
 
 
 async def test_one_cafe_is_checked_alone(migrated: Database, shop: Shop) -> None:
@@ -239,3 +292,33 @@ async def test_no_more_findings_are_told_than_fit_but_all_are_counted(
     report = await audit(migrated)
     assert len(report.faults) == 2
     assert report.fault_count > 3
+
+
+# -- at the command line
+
+
+async def test_the_command_says_what_it_checked_and_ends_well_where_all_matches(
+    migrated: Database, migrated_dsn: str, shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = settings.load(environment={}, database_url=migrated_dsn)
+    assert await auditing.run(loaded, "corner", None, True) == 0
+    *words, last = capsys.readouterr().out.splitlines()
+    assert words[-1] == "0 faults, 0 amounts on their way"
+    assert f"{len(shop.log)} events" in words[-2]
+    report = msgspec.json.decode(last)
+    assert report["faultCount"] == 0
+    assert report["checked"]["payments"] == len(shop.payments)
+    assert report["sums"] == {"AUD": 0}
+
+
+async def test_the_command_names_what_does_not_match_and_ends_badly(
+    migrated: Database, migrated_dsn: str, shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await tamper(migrated, "DELETE FROM ledger_balances WHERE account = 'sales'")
+    loaded = settings.load(environment={}, database_url=migrated_dsn)
+    assert await auditing.run(loaded, None, None, False) == 1
+    fault, *_, last = capsys.readouterr().out.splitlines()
+    assert fault.startswith(f"FAULT balance: sales (cafe {shop.cafe_ref.cafe_id}): the balance is missing")
+    assert last.startswith("1 faults")
+    with pytest.raises(ValueError, match="there is no cafe 'nowhere'"):
+        await auditing.run(loaded, "nowhere", None, False)

@@ -32,6 +32,7 @@ class Faulty:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.node = database.node
         self.faults: list[str] = []
         self.away = False
         self.zombie: Callable[[Connection], Awaitable[Any]] | None = None

@@ -99,7 +99,7 @@ class Payment(msgspec.Struct, frozen=True):
     """``unapplied``: what the order had no use for; ``given_back``: what of it had been refunded before it said so.
 
     ``final``: its provider will say no more of it. ``attempt``, ``next_at``: as of a refund. ``more``: what was
-    transferred for it after it was complete.
+    transferred for it after it was complete; ``matched``: the line of a statement that showed what staff had seen.
     """
 
     initiated: e.PaymentInitiated
@@ -114,6 +114,7 @@ class Payment(msgspec.Struct, frozen=True):
     unapplied: int = 0
     given_back: int = 0
     more: tuple[e.MoreReceived, ...] = ()
+    matched: str | None = None
     refunds: dict[UUID, RefundRecord] = {}
     disputes: dict[str, e.PaymentDisputed] = {}
     disputes_won: frozenset[str] = frozenset()
@@ -164,11 +165,16 @@ class Payment(msgspec.Struct, frozen=True):
         return surplus + self.unapplied - self.given_back - returned
 
     @property
+    def statement_line(self) -> str | None:
+        """The line of a statement that its first money stands on, if one has shown it yet."""
+        return self.matched or (self.completed.statement_line if self.completed else None)
+
+    @property
     def knows_line(self) -> frozenset[str]:
         """The lines of bank statements that have been counted."""
         lines = {more.statement_line for more in self.more}
-        if self.completed and self.completed.statement_line:
-            lines.add(self.completed.statement_line)
+        if self.statement_line:
+            lines.add(self.statement_line)
         return frozenset(lines)
 
 
@@ -207,6 +213,8 @@ def evolve(state: Payment, event: Event) -> Payment:
             return replace(
                 state, unapplied=state.unapplied + event.amount, given_back=state.given_back + event.given_back
             )
+        case e.StatementMatched():
+            return replace(state, matched=event.statement_line)
         case e.MoreReceived():
             status = P.PARTIALLY_REFUNDED if state.status is P.REFUNDED else state.status
             return replace(state, more=(*state.more, event), status=status)

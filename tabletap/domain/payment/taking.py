@@ -3,7 +3,7 @@
 import msgspec
 
 from tabletap.domain import events as e
-from tabletap.domain.base import NOTHING, Context, Decision, Kind, Message, Ref
+from tabletap.domain.base import NOTHING, Context, Decision, Event, Kind, Message, Ref
 from tabletap.domain.charge import Standing
 from tabletap.domain.errors import Code, Refusal, invalid
 from tabletap.domain.messages import Release, Settle, TakeCash
@@ -74,16 +74,27 @@ def verify_transfer(state: Payment, command: VerifyTransfer, ctx: Context) -> De
 
 
 def _once_more(state: Payment, command: VerifyTransfer, ctx: Context) -> Decision:
-    """A statement shows another transfer with the reference of a payment that is complete."""
-    more = e.MoreReceived(
-        payment_id=state.initiated.payment_id,
-        order_id=state.initiated.order_id,
-        method=state.initiated.method,
-        amount=command.received,
-        statement_line=command.statement_line or "",
-    )
-    spare = give_back_spare(evolve(state, more), ctx)
-    return msgspec.structs.replace(spare, events=(more, *spare.events))
+    """A statement shows a transfer for a payment that is complete: what staff had seen before it, or another one."""
+    payment_id, order_id = state.initiated.payment_id, state.initiated.order_id
+    line, amount = command.statement_line or "", command.received
+    events: tuple[Event, ...] = ()
+    if state.statement_line is None and state.completed is not None:
+        events = (e.StatementMatched(payment_id=payment_id, order_id=order_id, statement_line=line),)
+        amount -= state.completed.received
+    if amount > 0:
+        more = e.MoreReceived(
+            payment_id=payment_id,
+            order_id=order_id,
+            method=state.initiated.method,
+            amount=amount,
+            statement_line=line,
+        )
+        events = (*events, more)
+    after = state
+    for event in events:
+        after = evolve(after, event)
+    spare = give_back_spare(after, ctx)
+    return msgspec.structs.replace(spare, events=(*events, *spare.events))
 
 
 # -- whoever says so

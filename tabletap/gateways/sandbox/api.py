@@ -1,7 +1,7 @@
 """``/v1``: the protocol that merchants speak.
 
 Where it is told to, it does what it is asked for and then never answers, or late: a payment or refund that is not a
-repetition, by chance (``mischief``).
+repetition, by chance (``misbehaviour``).
 """
 
 from datetime import UTC, datetime

@@ -16,7 +16,7 @@ import msgspec
 
 from . import account as accounts
 from .account import Account, Changed, Move, Refund
-from .mischief import Auto, Misbehaviour
+from .misbehaviour import Auto, Misbehaviour
 from .moments import moment, stored
 from .postbox import TABLES as POSTBOX
 from .postbox import Postbox

@@ -10,7 +10,7 @@ from . import account as accounts
 from .account import Account, Move
 from .clockwork import now
 from .doors import Sandbox, answer, let_in, read
-from .mischief import Auto, Misbehaviour
+from .misbehaviour import Auto, Misbehaviour
 from .wire import RefundStatus, Refused, Status
 
 STATEMENT_PAYMENTS = 50_000

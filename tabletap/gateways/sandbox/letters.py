@@ -10,7 +10,7 @@ import msgspec
 
 from . import wire
 from .account import Account, Happened
-from .mischief import FORGED, ORIGINAL, SECOND, Misbehaviour
+from .misbehaviour import FORGED, ORIGINAL, SECOND, Misbehaviour
 from .wire import EventType, Status, sign
 
 YIELDS_FOR = timedelta(seconds=2)

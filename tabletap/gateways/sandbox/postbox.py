@@ -7,7 +7,7 @@ from datetime import datetime
 
 from .account import Account, Happened
 from .letters import GIVEN_UP_AFTER, YIELDS_FOR, Letter, forge, pause, tell
-from .mischief import ORIGINAL, Misbehaviour
+from .misbehaviour import ORIGINAL, Misbehaviour
 from .moments import moment, stored
 from .wire import EventType
 

@@ -22,6 +22,7 @@ from .base import Call, Operation, Signed
 BODY_BYTES = 262_144
 EVENT_ID_CHARS = 200
 TYPE_CHARS = 100
+HIGHEST_SEQUENCE = (1 << 63) - 1
 _NUL = b"\\u0000"
 
 Told = TypeVar("Told", Standing, RefundStanding, Dispute)
@@ -83,6 +84,8 @@ def _readable(heard: Heard, body: bytes) -> Heard:
         raise MalformedWebhook("it contains NUL")
     if len(heard.event_id) > EVENT_ID_CHARS or len(heard.type) > TYPE_CHARS:
         raise MalformedWebhook("its id or type is too long")
+    if heard.sequence is not None and not 1 <= heard.sequence <= HIGHEST_SEQUENCE:
+        raise MalformedWebhook("its sequence is no number of a webhook")
     if cardlike.field_in(msgspec.json.encode(heard)) is None:
         return heard
     known = cardlike.find(heard.event_id) is None
@@ -110,9 +113,9 @@ async def listed(call: Call) -> Any:
 
 
 async def rejections(call: Call) -> Any:
-    """What was turned away, newest first. It is of no cafe."""
+    """What was turned away, newest first. It is of no cafe, and so only for who sees all of them."""
     if call.principal.cafes is not None:
-        return Refusal(Code.FORBIDDEN, "this is for the installation's admin")
+        return Rejections(())
     return Rejections(tuple(await call.services.inbox.rejections(call.query.limit)))
 
 

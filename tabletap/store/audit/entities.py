@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from tabletap.domain import audit as rules
+from tabletap.domain.account import Account
 from tabletap.domain.audit import Finding, Rule
 from tabletap.domain.base import Kind
 from tabletap.domain.drawer import Drawer
@@ -18,6 +19,7 @@ from tabletap.domain.events import (
 )
 from tabletap.domain.order import Order
 from tabletap.domain.payment import Payment
+from tabletap.domain.tips import TipJar
 from tabletap.store import codec
 from tabletap.store.pool import Connection
 from tabletap.store.projections import ledger
@@ -53,7 +55,10 @@ class Judge:
                 self._order(one, order, held, waiting)
         await self._drawers([one for one in page if one.ref.kind is Kind.DRAWER])
         for one in page:
-            if one.ref.kind is Kind.ACCOUNT:
+            state = one.states[one.ref]
+            if isinstance(state, TipJar):
+                self._notes.faults.extend(rules.of_tips(state, _sums(one)))
+            elif isinstance(state, Account):
                 self._notes.checked.customer_accounts += 1
                 moves = [each.event for each in one.events if isinstance(each.event, AccountCredited | AccountDebited)]
                 self._notes.faults.extend(rules.of_held(one.ref, moves, _sums(one)))

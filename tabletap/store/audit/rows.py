@@ -1,7 +1,7 @@
 """What doors show is what the log says: every projected row compared, column by column."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +10,7 @@ import msgspec
 from tabletap.domain.audit import Finding, Rule
 from tabletap.domain.base import CafeId
 from tabletap.store import projections
-from tabletap.store.batch import Change
+from tabletap.store.batch import Batch, Change
 from tabletap.store.pool import Connection
 
 from .dossier import Dossier
@@ -34,17 +34,41 @@ class Rows:
                 expected[change][key] = row
                 whose[key] = one.ref.cafe_id
         for change, rows in expected.items():
-            self._notes.checked.rows += len(rows)
-            self._seen[change.table] += len(rows)
-            found = await self._connection.fetch(
-                f"SELECT {', '.join(change.columns)} FROM {change.table} WHERE {change.columns[0]} = ANY ($1::uuid[])",
-                list(rows),
-            )
-            kept = {row[0]: _readable(change, tuple(row)) for row in found}
+            where = f"{change.columns[0]} = ANY ($1::uuid[])"
+            found = await self._found(change, where, list(rows))
+            kept = {row[0]: row for row in found}
             for key, row in rows.items():
-                words = _difference(change, _readable(change, row), kept.get(key))
-                if words is not None:
-                    self._notes.faults.add(Finding(Rule.ROW, f"{change.table} {key}", words, whose[key]))
+                self._compare(change, str(key), row, kept.get(key), whose[key])
+        await self._movements(page)
+
+    async def _movements(self, page: Sequence[Dossier]) -> None:
+        """Rows that tell of one event each are known by its offset."""
+        batch = _Collected()
+        for one in page:
+            for event in one.events:
+                projections.put_movements(batch, event.cafe_id, event.offset, event.at, event.event)
+        for change, rows in batch.rows.items():
+            place = [column.strip('"') for column in change.columns].index("offset")
+            cafe = change.columns.index("cafe_id")
+            where = '(cafe_id, "offset") IN (SELECT * FROM unnest($1::uuid[], $2::bigint[]))'
+            found = await self._found(change, where, *(list(column) for column in zip(*rows, strict=True)))
+            kept = {(row[cafe], row[place]): row for row in found}
+            for (cafe_id, offset), row in rows.items():
+                self._compare(change, f"of offset {offset}", row, kept.get((cafe_id, offset)), cafe_id)
+
+    async def _found(self, change: Change, where: str, *arguments: Any) -> list[tuple[Any, ...]]:
+        columns = ", ".join(change.columns)
+        rows = await self._connection.fetch(f"SELECT {columns} FROM {change.table} WHERE {where}", *arguments)
+        return [tuple(row) for row in rows]
+
+    def _compare(
+        self, change: Change, name: str, row: tuple[Any, ...], kept: tuple[Any, ...] | None, cafe_id: CafeId
+    ) -> None:
+        self._notes.checked.rows += 1
+        self._seen[change.table] += 1
+        words = _difference(change, row, kept)
+        if words is not None:
+            self._notes.faults.add(Finding(Rule.ROW, f"{change.table} {name}", words, cafe_id))
 
     async def check_counts(self, cafe_id: CafeId | None) -> None:
         """No table has rows that nothing in the log has led to."""
@@ -58,6 +82,18 @@ class Rows:
                 self._notes.faults.add(Finding(Rule.ROW, table, words, cafe_id))
 
 
+class _Collected(Batch):
+    """Rows that are to be looked up, not written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: dict[Change, dict[Any, tuple[Any, ...]]] = defaultdict(dict)
+
+    def put(self, change: Change, key: Hashable, row: tuple[Any, ...]) -> None:
+        """Keep it."""
+        self.rows[change][key] = row
+
+
 def _readable(change: Change, row: tuple[Any, ...]) -> tuple[Any, ...]:
     """JSON as what it says: the database keeps it in another spelling."""
     pairs = zip(change.types, row, strict=True)
@@ -67,6 +103,7 @@ def _readable(change: Change, row: tuple[Any, ...]) -> tuple[Any, ...]:
 def _difference(change: Change, expected: tuple[Any, ...], found: tuple[Any, ...] | None) -> str | None:
     if found is None:
         return "the row is missing"
+    expected, found = _readable(change, expected), _readable(change, found)
     different = [
         f"{column} is {shown!r}, by the log {told!r}"
         for column, told, shown in zip(change.columns, expected, found, strict=True)
