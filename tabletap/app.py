@@ -314,6 +314,7 @@ class Server:
             "sockets": self.doors.sessions,
             "rooms": len(self.hub.rooms),
             "wakes_held": self.waker.held,
+            **self.banking.reconciliation.figures(),
         }
 
 

@@ -19,7 +19,7 @@ from tabletap.http.operations import OPERATIONS
 from tabletap.http.operations.base import Key
 from tabletap.http.sockets.doors import DOORS
 
-from .server import MENU, PREPAY, ROLES, SETTINGS, Cafe, Server, new_key, problem_of
+from .server import MENU, PREPAY, ROLES, SETTINGS, Cafe, Server, fields_at_fault, new_key, problem_of
 
 STAFF = frozenset({"staff", "counter", "manager", "owner", "admin"})
 CREW = STAFF | {"kitchen"}
@@ -35,7 +35,8 @@ class Premises:
     def __init__(self, server: Server, cafe: Cafe) -> None:
         self.server = server
         self.cafe = cafe
-        self.ann = server.token("customer", cafe.id, user=f"ann-{new_key()}")
+        self.anns_name = f"ann-{new_key()}"
+        self.ann = server.token("customer", cafe.id, user=self.anns_name)
         self.bob = server.token("customer", cafe.id)
         self.order = server.place(cafe, self.ann, channel="table", table="1")
         self.other_order = server.place(cafe)
@@ -85,13 +86,22 @@ class Premises:
         return {"webhookId": next(one["webhookId"] for one in listed if one["eventId"] == event_id)}
 
 
+SHIFT: Mapping[str, Any] = {
+    "from": "2026-01-01T00:00:00Z",
+    "to": "2126-01-01T00:00:00Z",
+    "staff": [{"user": "sam", "role": "floor"}],
+}
+
+
 class Case(NamedTuple):
-    """``roles``: of the cafe's own people; ``public``: no token is needed; ``own``: also for the order's customer."""
+    """``roles``: of the cafe's own people; ``public``: no token is needed; ``own``: also for the order's customer;
+    ``account``: also for the customer who is named, by their token."""
 
     roles: frozenset[str]
     fields: Callable[[Premises], Fields]
     public: bool = False
     own: bool = False
+    account: bool = False
 
 
 CASES: Mapping[str, Case] = {
@@ -129,6 +139,13 @@ CASES: Mapping[str, Case] = {
     "payments.verify": Case(STAFF, lambda p: p.of_payment(tendered=5_000)),
     "payments.refund": Case(STAFF, lambda p: p.of_payment()),
     "payments.cancel": Case(STAFF, lambda p: p.of_payment(), own=True),
+    "credits.balance": Case(STAFF, lambda p: p.of_cafe(customerId=p.anns_name), account=True),
+    "credits.history": Case(STAFF, lambda p: p.of_cafe(customerId=p.anns_name), account=True),
+    "credits.add": Case(STAFF, lambda p: p.of_cafe(customerId=p.anns_name, amount=100, reason="sorry")),
+    "credits.deduct": Case(MANAGEMENT, lambda p: p.of_cafe(customerId=p.anns_name, amount=1, reason="a slip")),
+    "tips.get": Case(CREW, lambda p: p.of_cafe()),
+    "tips.distribute": Case(MANAGEMENT, lambda p: p.of_cafe(**SHIFT)),
+    "tips.payout": Case(MANAGEMENT, lambda p: p.of_cafe(user="sam", amount=1, way="cash")),
     "drawers.open": Case(STAFF, lambda p: p.of_cafe(name="Second till", floatAmount=0)),
     "drawers.get": Case(STAFF, lambda p: p.of_drawer()),
     "drawers.pay": Case(STAFF, lambda p: p.of_drawer(amount=50, reason="change fetched")),
@@ -302,8 +319,9 @@ def strangers(server: Server, premises: Premises, foreign_order: Any, case: Case
     yield "another customer of the cafe", premises.bob
     yield "the tracking token of another order", premises.other_order["trackingToken"]
     yield "the tracking token of another cafe's order", foreign_order["trackingToken"]
-    if not case.own:
+    if not (case.own or case.account):
         yield "the order's customer", premises.ann
+    if not case.own:
         yield "the order's tracking token", premises.order["trackingToken"]
 
 
@@ -333,8 +351,10 @@ def test_whoever_may_is_let_through(name: str, server: Server) -> None:
     case = CASES[name]
     premises = Premises(server, server.open_cafe(prepay=PREPAY))
     tokens = [premises.cafe.tokens[role] for role in ROLES if role in case.roles or case.public] + [server.admin]
+    if case.own or case.account:
+        tokens += [premises.ann]
     if case.own:
-        tokens += [premises.ann, premises.order["trackingToken"]]
+        tokens += [premises.order["trackingToken"]]
     for token in tokens:
         admitted(server.perform(name, case.fields(premises), token, key=key_for(name)))
 
@@ -411,6 +431,28 @@ def test_what_belongs_to_another_cafe_cannot_be_named_from_ones_own(server: Serv
     assert drawer_now == theirs.drawer
 
 
+def test_credit_is_seen_by_its_owner_and_moved_by_nobody_elsewhere(server: Server, premises: Premises) -> None:
+    at_b = {"cafe": server.b.slug, "customerId": premises.anns_name}
+    for name in ("credits.balance", "credits.history"):
+        for token in (premises.ann, server.a.tokens["owner"]):
+            problem_of(server.perform(name, at_b, token), 403, "FORBIDDEN")
+        nobody = server.perform(name, {"cafe": server.a.slug}, server.a.tokens["staff"])
+        assert fields_at_fault(problem_of(nobody, 400, "VALIDATION_ERROR")) == {"customerId"}
+        own = server.perform(name, {"cafe": server.a.slug}, premises.ann)
+        assert own.status_code == 200, own.text
+    move = {"customerId": premises.anns_name, "amount": 1, "reason": "x"}
+    for name in ("credits.add", "credits.deduct"):
+        answer = server.perform(name, {**move, "cafe": server.b.slug}, server.a.tokens["owner"], key=new_key())
+        problem_of(answer, 403, "FORBIDDEN")
+        # The cafe in the body decides, not one in the query; without one nothing is done.
+        path = f"{OPERATIONS[name].path}?cafe={server.a.slug}"
+        for body in (move, {**move, "cafe": None}, {**move, "cafe": 1}):
+            answer = server.call("POST", path, server.a.tokens["owner"], body, key=new_key())
+            assert fields_at_fault(problem_of(answer, 400, "VALIDATION_ERROR")) == {"cafe"}
+        elsewhere = server.perform(name, {**move, "cafe": "nowhere"}, server.admin, key=new_key())
+        problem_of(elsewhere, 404, "NOT_FOUND")
+
+
 # -- the same over sockets
 
 
@@ -430,8 +472,10 @@ async def test_a_socket_command_is_refused_to_whoever_may_not(
     case = CASES[name]
     refused = [(door_of(role), server.a, server.a.tokens[role]) for role in ROLES if role not in case.roles]
     refused += [("customers", None, premises.other_order["trackingToken"])]
+    if not (case.own or case.account):
+        refused += [("customers", server.a, premises.ann)]
     if not case.own:
-        refused += [("customers", server.a, premises.ann), ("customers", None, premises.order["trackingToken"])]
+        refused += [("customers", None, premises.order["trackingToken"])]
     if OPERATIONS[name].about is not None:
         refused += [(door_of(role), server.b, server.b.tokens[role]) for role in ROLES]
         refused += [("orders", server.b, server.admin), ("customers", None, foreign_order["trackingToken"])]
@@ -466,8 +510,10 @@ async def test_a_socket_command_is_carried_out_for_whoever_may(name: str, server
     premises = Premises(server, server.open_cafe(prepay=PREPAY))
     cafe = premises.cafe
     allowed = [(door_of(role), cafe, cafe.tokens[role]) for role in ROLES if role in case.roles or case.public]
+    if case.own or case.account:
+        allowed += [("customers", cafe, premises.ann)]
     if case.own:
-        allowed += [("customers", cafe, premises.ann), ("customers", None, premises.order["trackingToken"])]
+        allowed += [("customers", None, premises.order["trackingToken"])]
     for door, where, token in allowed:
         async with server.socket(door, where, token) as socket:
             answer = await socket.perform(name, said(case.fields(premises)), key=key_for(name))

@@ -16,6 +16,10 @@ MOVES_MONEY = {
     "payments.initiate",
     "payments.verify",
     "payments.refund",
+    "credits.add",
+    "credits.deduct",
+    "tips.distribute",
+    "tips.payout",
     "drawers.open",
     "drawers.pay",
     "drawers.count",
@@ -58,6 +62,14 @@ async def test_without_its_key_a_request_that_moves_money_is_refused(server: Ser
         "drawers.pay": {"cafe": cafe.slug, "drawerId": drawer["drawerId"], "amount": 1, "reason": "x"},
         "drawers.count": {"cafe": cafe.slug, "drawerId": drawer["drawerId"], "counted": 0},
         "statements.import": {"cafe": cafe.slug, "csv": "Date,Amount", "format": {"amount": "Amount"}},
+    }
+    shift = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z", "staff": [{"user": "sam", "role": "bar"}]}
+    credit = {"cafe": cafe.slug, "customerId": "ann", "amount": 1, "reason": "x"}
+    asked |= {
+        "credits.add": credit,
+        "credits.deduct": credit,
+        "tips.distribute": {"cafe": cafe.slug, **shift},
+        "tips.payout": {"cafe": cafe.slug, "user": "sam", "amount": 1, "way": "cash"},
     }
     assert asked.keys() == MOVES_MONEY
     before = server.footprint(cafe)

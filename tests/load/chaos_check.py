@@ -93,7 +93,7 @@ async def _judge(state: Path, statement: dict[str, Any]) -> Verdict:
     return verdict
 
 
-async def _compare(connection: asyncpg.Connection[Any], statement: dict[str, Any], verdict: Verdict) -> None:
+async def _compare(connection: "asyncpg.Connection[Any]", statement: dict[str, Any], verdict: Verdict) -> None:
     ours = {
         str(row["id"]): row
         for row in await connection.fetch(

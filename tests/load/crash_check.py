@@ -159,7 +159,7 @@ async def _payments(connection: asyncpg.Connection, record: Record, found: Findi
     found.lost += found.note("payments not settled", sorted(record.completed.keys() - {row["id"] for row in settled}))
     found.duplicated += found.note("payments settled twice", [row["id"] for row in settled if row["count"] > 1])
     refunded = await connection.fetch(
-        "SELECT data->>'payment_id' AS id, count(*) FROM events WHERE type = 'payment.refunded' GROUP BY 1"
+        "SELECT data->>'payment_id' AS id, count(*) FROM events WHERE type = 'payment.refund_completed' GROUP BY 1"
     )
     counts = {row["id"]: row["count"] for row in refunded}
     off = [ident for ident in counts.keys() | record.refunds.keys() if counts.get(ident, 0) != record.refunds[ident]]
