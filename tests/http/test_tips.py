@@ -68,7 +68,6 @@ def test_a_shifts_tips_are_shared_by_the_cafes_rule_and_handed_over(server: Serv
 def test_20_who_share_out_at_once_share_out_once(server: Server, cafe: Cafe) -> None:
     tip(server, cafe, 10_01)
     answers = at_once(20, lambda _: distribute(server, cafe))
-    assert sorted(answer.status_code for answer in answers)[0] == 201
     assert sum(answer.status_code == 201 for answer in answers) == 1
     assert {answer.status_code for answer in answers} <= {201, 400, 409}
     assert sum(one["amount"] for one in tips(server, cafe)["owed"]) == 10_01
