@@ -1,5 +1,5 @@
-"""The command line: ``serve``, ``demo``, ``sandbox``, ``migrate``, ``rebuild``, ``audit``, ``dead-letters``, ``token``,
-``simulate``."""
+"""The command line: ``serve``, ``demo``, ``sandbox``, ``migrate``, ``rebuild``, ``audit``, ``dead-letters``,
+``webhooks``, ``token``, ``simulate``."""
 
 import argparse
 import hashlib
@@ -20,6 +20,7 @@ import trio
 from uuid_utils.compat import uuid7
 
 from tabletap import auditing, logs, settings
+from tabletap.actors.webhook_ports import WebhookStatus
 from tabletap.app import Server, open_database, run
 from tabletap.domain.base import SYSTEM, CafeId, Kind, Ref, Role
 from tabletap.domain.cafe import OpenCafe
@@ -32,6 +33,7 @@ from tabletap.http.auth import Authenticator, AuthSettings
 from tabletap.http.operations.cafes import table_url
 from tabletap.sandboxed import sandboxed
 from tabletap.store.embedded import PostgresFailed, StateFolderBusy
+from tabletap.store.inbox_table import InboxTable
 from tabletap.store.jobs import Jobs
 from tabletap.store.migrate import MigrationRefused
 from tabletap.store.rebuild import rebuild
@@ -39,6 +41,7 @@ from tabletap.store.rebuild import rebuild
 DEMO = settings.CONFIG / "demo"
 DEMO_TOKEN_LIFETIME_S = 30 * 24 * 3600
 EXPECTED = (StateFolderBusy, PostgresFailed, MigrationRefused, sandbox.SandboxFailed, FileNotFoundError, ValueError)
+LISTED_AT_MOST = 500
 PEOPLE = [role for role in Role if role is not Role.SYSTEM]
 
 
@@ -88,6 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     command("rebuild", _rebuild, "build all projections and the ledger again from the log")
     dead = command("dead-letters", _dead_letters, "list jobs and messages that were given up, or try one again")
     dead.add_argument("--replay", type=UUID, metavar="ID", help="put this one back into its queue")
+    inbox = command("webhooks", _webhooks, "list what providers have told us, or give a dead one another life")
+    inbox.add_argument("--dead", action="store_true", help="only those that were given up")
+    inbox.add_argument("--replay", type=UUID, metavar="ID", help="have this one told to its payment again")
     audited = command("audit", _audit, "prove the ledger against log, orders and payments; status 1 where it cannot be")
     audited.add_argument("--cafe", metavar="SLUG", help="this one alone")
     audited.add_argument("--at", metavar="TIME", help="as it was at a past time, like 2026-03-10T12:00:00Z")
@@ -244,8 +250,28 @@ def _dead_letters(parsed: argparse.Namespace) -> int:
                 risen = await jobs.replay(parsed.replay)
                 print("it is in its queue again" if risen else "there is no such dead letter")
                 return 0 if risen else 1
-            for one in await jobs.dead_letters(limit=500):
+            for one in await jobs.dead_letters(limit=LISTED_AT_MOST):
                 print(f"{one.id} {one.died_at:%Y-%m-%d %H:%M} {one.queue} {one.what} {one.attempts}x {one.reason}")
+        return 0
+
+    return trio.run(work)
+
+
+def _webhooks(parsed: argparse.Namespace) -> int:
+    async def work() -> int:
+        loaded = settings.load()
+        async with open_database(loaded) as database:
+            inbox = InboxTable(database, loaded.inbox.gap_s, wake=lambda: None)  # a running server finds the job itself
+            if parsed.replay is not None:
+                found = await inbox.replay(parsed.replay, None)
+                risen = found is not None and found.status is WebhookStatus.PENDING
+                print("it is in its queue again" if risen else f"it is {found.status}" if found else "there is none")
+                return 0 if risen else 1
+            for one in await inbox.listed(WebhookStatus.DEAD if parsed.dead else None, None, None, LISTED_AT_MOST):
+                print(
+                    f"{one.webhook_id} {one.received_at:%Y-%m-%d %H:%M} {one.provider} {one.type} {one.status} "
+                    f"{one.attempts}x {one.last_error or ''}".rstrip()
+                )
         return 0
 
     return trio.run(work)

@@ -115,3 +115,13 @@ def test_a_demo_tells_all_one_needs_to_try_it_and_a_second_start_finds_the_data_
             assert again.call("staff", f"/api/orders/{placed['id']}")["number"] == placed["number"]
             again.told["tokens"] = told["tokens"]
             assert again.call("admin", f"/api/orders/{placed['id']}"), "the tokens of the first are still good"
+
+
+def test_the_inbox_is_listed_and_only_a_dead_webhook_is_replayed(capsys):
+    with temporary_folder() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TABLETAP_STATE", str(folder / "state"))
+        assert main(["webhooks"]) == 0
+        assert main(["webhooks", "--dead"]) == 0
+        assert capsys.readouterr().out == ""
+        assert main(["webhooks", "--replay", str(CAFE)]) == 1
+        assert capsys.readouterr().out == "there is none\n"

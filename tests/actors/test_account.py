@@ -6,7 +6,6 @@ from uuid import UUID
 import msgspec
 import pytest
 import trio
-import uuid_utils.compat
 
 from tabletap.actors.account import SNAPSHOT_EVERY, DeskAccounts, GetAccount
 from tabletap.actors.entity import Life
@@ -28,6 +27,7 @@ from tabletap.domain.events import AccountDebited
 from tabletap.domain.tips import Distribute, PayOut, Pool, Way, Worker, tip_jar
 from tabletap.domain.vocabulary import AccountKind, ChargeState, CreditScope, Method, RefundState
 from tabletap.gateways.account import AccountGateway
+from tests.domain.world import Ids
 
 from .corner import NOON, Corner, key
 from .written import Written
@@ -38,8 +38,8 @@ def anns(corner: Corner) -> Holding:
     return Holding(ref, AccountKind.CREDIT, "AUD", "ann")
 
 
-def new_id() -> UUID:
-    return uuid_utils.compat.uuid7()
+new_id = Ids()
+"""Each says that it was made a millisecond after the one before."""
 
 
 async def loaded(corner: Corner, amount: int) -> Holding:

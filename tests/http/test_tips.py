@@ -52,6 +52,7 @@ def test_a_shifts_tips_are_shared_by_the_cafes_rule_and_handed_over(server: Serv
         tip(server, cafe, cents)
     before = tips(server, cafe)
     assert (before["pool"], before["presets"], before["rule"]) == (75_00, [500, 1000], "role_percent")
+    assert server.call("GET", f"/api/{cafe.slug}/menu").json()["tipPresets"] == [500, 1000]
     done = distribute(server, cafe)
     assert done.status_code == 201, done.text
     assert [share["amount"] for share in done.json()["shares"]] == [15_00, 22_50, 37_50]

@@ -30,7 +30,7 @@ from tabletap.domain.vocabulary import AccountKind, CreditScope, Method
 from tabletap.store.holdings import Holdings
 from tabletap.store.pool import Database
 from tabletap.store.shard import Unwritable
-from tests.domain.world import NOON, STAFF
+from tests.domain.world import NOON, STAFF, Ids
 from tests.store.journal_contract import Store
 from tests.store.opened import opened, rows
 from tests.store.shop import Shop
@@ -38,8 +38,8 @@ from tests.store.shop import Shop
 CAFE = CafeId(UUID(int=1))
 
 
-def new_id() -> UUID:
-    return UUID(str(uuid7()))
+new_id = Ids()
+"""Each says that it was made a millisecond after the one before."""
 
 
 def anns(cafe_id: CafeId = CAFE) -> Holding:
@@ -57,7 +57,7 @@ async def desk_on(store: Store) -> AsyncIterator[Desk]:
     house = House(
         journal=store.journal,
         answered=store.reader.answered,
-        new_id=new_id,
+        new_id=uuid7,
         midwife=midwife,
         scheduled=lambda ref, at: None,
         cradle=Cradle(10),

@@ -28,7 +28,8 @@ class MenuView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class CafeView(msgspec.Struct, frozen=True, rename="camel"):
-    """What anybody may know of a cafe: enough to order from it. ``payment_methods``: a door adds which it takes."""
+    """What anybody may know of a cafe: enough to order from it. ``tip_presets``: in basis points;
+    ``payment_methods``: a door adds which it takes."""
 
     cafe_id: CafeId
     slug: str
@@ -37,6 +38,7 @@ class CafeView(msgspec.Struct, frozen=True, rename="camel"):
     accepting: bool
     tables: tuple[str, ...]
     menu: MenuView
+    tip_presets: tuple[int, ...]
     payment_methods: tuple[Method, ...] = ()
 
 
@@ -53,4 +55,13 @@ def view(state: Cafe, now: datetime) -> CafeView:
     )
     shown = MenuView(menu.currency, menu.stations, menu.tax_classes, menu.categories, menu.groups, items)
     settings = state.settings
-    return CafeView(state.id, state.slug, settings.name, settings.currency, settings.accepting, settings.tables, shown)
+    return CafeView(
+        cafe_id=state.id,
+        slug=state.slug,
+        name=settings.name,
+        currency=settings.currency,
+        accepting=settings.accepting,
+        tables=settings.tables,
+        menu=shown,
+        tip_presets=settings.tips.presets,
+    )
