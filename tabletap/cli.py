@@ -110,9 +110,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _serve(parsed: argparse.Namespace) -> int:
-    loaded = settings.load(host=parsed.host, port=parsed.port)
+def _settings(name: str | None = None, **server: Any) -> settings.Settings:
+    """As configured; from here on the log goes to stderr, so that stdout holds nothing but what was asked for."""
+    loaded = settings.load(name, **server)
     logs.configure(as_json=loaded.server.log_json)
+    return loaded
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    loaded = _settings(host=parsed.host, port=parsed.port)
 
     async def ready(server: Server) -> None:
         print(f"ready http://{loaded.server.host}:{server.port}", flush=True)
@@ -125,8 +131,7 @@ def _serve(parsed: argparse.Namespace) -> int:
 
 
 def _demo(parsed: argparse.Namespace) -> int:
-    loaded = settings.load("demo", host=parsed.host, port=parsed.port)
-    logs.configure(as_json=loaded.server.log_json)
+    loaded = _settings("demo", host=parsed.host, port=parsed.port)
 
     async def ready(server: Server) -> None:
         url = f"http://{loaded.server.host}:{server.port}"
@@ -194,8 +199,7 @@ def _write_demo(server: Server, url: str, cafe_id: CafeId) -> None:
 
 
 def _sandbox(parsed: argparse.Namespace) -> int:
-    loaded = settings.load()
-    logs.configure(as_json=loaded.server.log_json)
+    loaded = _settings()
     credentials = Credentials(
         key=parsed.key or loaded.payconic.key,
         merchant_id=parsed.merchant or loaded.payconic.merchant_id,
@@ -218,7 +222,7 @@ def _sandbox(parsed: argparse.Namespace) -> int:
 
 def _migrate(_: argparse.Namespace) -> int:
     async def work() -> None:
-        async with open_database(settings.load()):
+        async with open_database(_settings()):
             print("the database is up to date")
 
     trio.run(work)
@@ -227,7 +231,7 @@ def _migrate(_: argparse.Namespace) -> int:
 
 def _rebuild(_: argparse.Namespace) -> int:
     async def work() -> None:
-        async with open_database(settings.load()) as database:
+        async with open_database(_settings()) as database:
             for table, rows in (await rebuild(database)).items():
                 print(f"{table}: {rows} rows")
 
@@ -239,12 +243,12 @@ def _audit(parsed: argparse.Namespace) -> int:
     at = msgspec.convert(parsed.at, datetime) if parsed.at else None
     if at is not None and at.tzinfo is None:
         raise ValueError("--at needs its offset from UTC, like 2026-03-10T12:00:00Z")
-    return trio.run(auditing.run, settings.load(), parsed.cafe, at, parsed.json)
+    return trio.run(auditing.run, _settings(), parsed.cafe, at, parsed.json)
 
 
 def _dead_letters(parsed: argparse.Namespace) -> int:
     async def work() -> int:
-        async with open_database(settings.load()) as database:
+        async with open_database(_settings()) as database:
             jobs = Jobs(database)
             if parsed.replay is not None:
                 risen = await jobs.replay(parsed.replay)
@@ -259,7 +263,7 @@ def _dead_letters(parsed: argparse.Namespace) -> int:
 
 def _webhooks(parsed: argparse.Namespace) -> int:
     async def work() -> int:
-        loaded = settings.load()
+        loaded = _settings()
         async with open_database(loaded) as database:
             inbox = InboxTable(database, loaded.inbox.gap_s, wake=lambda: None)  # a running server finds the job itself
             if parsed.replay is not None:
@@ -278,7 +282,7 @@ def _webhooks(parsed: argparse.Namespace) -> int:
 
 
 def _token(parsed: argparse.Namespace) -> int:
-    loaded = settings.load()
+    loaded = _settings()
     role = Role(parsed.role)
     if not parsed.cafe and role is not Role.ADMIN:
         raise ValueError("say for which --cafe")

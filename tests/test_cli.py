@@ -1,9 +1,11 @@
 """The command line: tokens, what it says when something is wrong, and the demo."""
 
+import logging
 import stat
 from uuid import UUID
 
 import pytest
+import structlog
 
 from tabletap import settings
 from tabletap.cli import PEOPLE, main
@@ -17,9 +19,15 @@ CAFE = UUID("01990000-0000-7000-8000-000000000001")
 
 @pytest.fixture(autouse=True)
 def _state(tmp_path, monkeypatch):
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     for variable in settings._FROM_ENVIRONMENT:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("TABLETAP_STATE", str(tmp_path / "state"))
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 def authenticator():

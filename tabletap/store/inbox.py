@@ -29,6 +29,7 @@ SWEEP_S: Final = 3600.0
 REASON_CHARS: Final = 200
 
 # Rows in one order, so that two nodes that write the same wait for each other instead of both for ever.
+# A provider has no say about payments of others: its own are those whose method begins with its name.
 _TAKE: Final = f"""
     WITH fresh AS (
         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::int8[], $7::jsonb[],
@@ -39,7 +40,9 @@ _TAKE: Final = f"""
             status)
         SELECT fresh.id, provider, event_id, type, fresh.payment_id, payments.cafe_id, sequence, heard, received_at,
             CASE WHEN payments.id IS NULL THEN 'ignored' ELSE 'pending' END
-        FROM fresh LEFT JOIN payments ON payments.id = fresh.payment_id ORDER BY provider, event_id
+        FROM fresh LEFT JOIN payments
+            ON payments.id = fresh.payment_id AND starts_with(payments.method, fresh.provider || '_')
+        ORDER BY provider, event_id
         ON CONFLICT (provider, event_id) DO NOTHING
         RETURNING id, cafe_id, payment_id, received_at
     )

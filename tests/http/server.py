@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -319,6 +320,15 @@ class Socket:
 def new_key() -> str:
     """An Idempotency-Key that nobody has used."""
     return str(uuid.uuid4())
+
+
+def until(so: Callable[[], Any]) -> Any:
+    """Ask until it is so."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (answer := so()):
+        assert time.monotonic() < deadline, "it never was"
+        time.sleep(0.01)
+    return answer
 
 
 def at_once(count: int, work: Callable[[int], Any]) -> list[Any]:

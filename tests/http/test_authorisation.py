@@ -79,7 +79,8 @@ class Premises:
     def of_webhook(self) -> Fields:
         """One about a payment of this cafe."""
         event_id = f"evt_{new_key()}"
-        payment = {"id": "pay_1", "merchantReference": self.payment["paymentId"], "status": "PENDING"}
+        begun = self.server.initiate(self.cafe, self.other_order, "payconic_card", amount=1)
+        payment = {"id": "pay_1", "merchantReference": begun["paymentId"], "status": "PENDING"}
         event = {"id": event_id, "eventType": "payment.other", "sequence": 2, "data": {"payment": payment}}
         assert self.server.tell("payconic", event).status_code == 200
         listed = self.server.call("GET", "/api/webhooks/inbox?limit=500", self.server.admin).json()["webhooks"]

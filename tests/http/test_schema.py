@@ -76,7 +76,8 @@ def ids(server: Server) -> Mapping[str, str]:
     hook = {"cafe": cafe.slug, "url": "http://127.0.0.1:1/", "types": ["menu_updated"]}
     endpoint = server.perform("endpoints.create", hook, server.admin)
     message = server.perform("endpoints.test", {**endpoint.json(), **hook}, server.admin)
-    wire = {"id": "pay_1", "merchantReference": payment["paymentId"], "status": "PENDING"}
+    elsewhere = server.initiate(cafe, order, "payconic_card", amount=100)
+    wire = {"id": "pay_1", "merchantReference": elsewhere["paymentId"], "status": "PENDING"}
     event = {"id": f"evt_{new_key()}", "eventType": "payment.other", "sequence": 2, "data": {"payment": wire}}
     assert server.tell("payconic", event).status_code == 200
     webhook = server.call("GET", "/api/webhooks/inbox?limit=1", server.admin).json()["webhooks"][0]

@@ -1,7 +1,6 @@
 """Webhooks at the door of a whole server: what comes from a provider, what goes to an integrator (spec H1, H2, H5)."""
 
 import json
-import time
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +16,7 @@ from tabletap.http.operations.webhooks import BODY_BYTES
 from tabletap.store.pool import DatabaseDown
 from tests.gateways.webhook_receiver import Inbox, Receiver
 
-from .server import PATIENCE_S, Cafe, Server, at_once, new_key, problem_of
+from .server import Cafe, Server, at_once, new_key, problem_of, until
 
 CARD = "4111 1111 1111 1111"
 
@@ -39,15 +38,6 @@ def rejections(server: Server) -> list[Any]:
     answer = server.call("GET", "/api/webhooks/rejections?limit=500", server.admin)
     found: list[Any] = answer.json()["rejections"]
     return found
-
-
-def until(so: Any) -> Any:
-    """Ask until it is so."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not (answer := so()):
-        assert time.monotonic() < deadline, "it never was"
-        time.sleep(0.01)
-    return answer
 
 
 # -- what comes
@@ -119,6 +109,13 @@ def test_a_token_that_is_none_is_refused_here_too_and_a_right_one_replaces_no_si
     problem_of(server.tell("payconic", told, authorization="Bearer rubbish"), 401, "INVALID_TOKEN")
     admin = f"Bearer {server.admin}"
     problem_of(server.tell("payconic", told, signature="00", authorization=admin), 401, "INVALID_SIGNATURE")
+
+
+def test_a_provider_has_no_say_about_a_payment_that_is_not_its_own(server: Server) -> None:
+    payment = server.initiate(server.a, server.place(server.a), "cash")
+    told = event(payment["paymentId"], capturedAmount=payment["totalAmount"])
+    assert server.tell("payconic", told).status_code == 200
+    assert inbox(server, told["id"])["status"] == "ignored"
 
 
 async def test_no_socket_carries_webhooks(server: Server) -> None:
