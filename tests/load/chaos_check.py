@@ -10,7 +10,8 @@ from typing import Any
 import asyncpg
 import msgspec
 
-PROVIDER = "payconic%"
+from .provider_check import compare
+
 UNDER_WAY = "('pending', 'processing')"
 
 
@@ -73,13 +74,16 @@ async def _judge(state: Path, statement: dict[str, Any]) -> Verdict:
     connection = await _connect(state)
     verdict = Verdict(forged=statement["forged"])
     try:
-        await _compare(connection, statement, verdict)
+        compared = await compare(connection, statement)
+        verdict.charged, verdict.recorded = compared.charged, compared.recorded
+        verdict.mismatches = compared.mismatches
+        verdict.notes += compared.notes
         verdict.payments = await connection.fetchval("SELECT count(*) FROM payments")
         verdict.stuck = await _left_over(state)
         verdict.ledger_sum = await connection.fetchval(
             "SELECT coalesce(abs(sum(amount)), 0)::bigint FROM ledger_entries"
         )
-        verdict.double_charges = await connection.fetchval("""
+        verdict.double_charges = compared.double_charges + await connection.fetchval("""
             SELECT count(*) FROM (
                 SELECT (data->>'order_id')::uuid AS id, sum((data->>'amount')::bigint) AS settled
                 FROM events WHERE type = 'order.payment_settled' GROUP BY 1) AS money
@@ -91,35 +95,6 @@ async def _judge(state: Path, statement: dict[str, Any]) -> Verdict:
     finally:
         await connection.close()
     return verdict
-
-
-async def _compare(connection: "asyncpg.Connection[Any]", statement: dict[str, Any], verdict: Verdict) -> None:
-    ours = {
-        str(row["id"]): row
-        for row in await connection.fetch(
-            """SELECT payments.id, status, coalesce((doc->>'received')::bigint, 0) AS received,
-                      coalesce((SELECT sum(amount)::bigint FROM refunds WHERE payment_id = payments.id
-                                AND status = 'completed' AND "to" = 'original'), 0) AS refunded
-               FROM payments WHERE method LIKE $1""",
-            PROVIDER,
-        )
-    }
-    theirs: dict[str, dict[str, Any]] = {}
-    for charge in statement["payments"]:
-        if charge["merchantReference"] in theirs:
-            verdict.double_charges += 1
-        theirs[charge["merchantReference"]] = charge
-    for ident in ours.keys() | theirs.keys():
-        here, there = ours.get(ident), theirs.get(ident, {"captured": 0, "refunded": 0, "status": "none"})
-        told = (there["captured"], there["refunded"])
-        kept = (here["received"], here["refunded"]) if here else (0, 0)
-        verdict.charged += told[0]
-        verdict.recorded += kept[0]
-        if told != kept:
-            verdict.mismatches += 1
-            verdict.notes.append(
-                f"{ident}: the provider says {told} ({there['status']}), we say {kept} ({here and here['status']})"
-            )
 
 
 async def _connect(state: Path) -> "asyncpg.Connection[Any]":

@@ -1,6 +1,7 @@
 """``python -m tests.load.crash --rounds 20``: what was acknowledged survives SIGKILL at any moment.
 
-A real server with its own Postgres is under a load of orders and payments, over REST and sockets, at several cafes.
+A real server with its own Postgres is under a load of orders and payments, over REST and sockets, at several cafes;
+a good part of the money goes by a provider, which is not killed and goes on charging meanwhile.
 At random moments the server is killed, or its Postgres, or both, or the server again while it starts; it is started on
 the same state, and the load goes on, repeating what was not answered. In the end every acknowledgement is looked for.
 """
@@ -28,6 +29,7 @@ from .crash_load import Guest, Staff
 from .crash_record import Record
 from .crash_server import CrashServer, DidNotStart
 from .crash_watch import Watch
+from .sandbox_server import SandboxServer, free_port
 
 DEMO = Path(__file__).resolve().parents[2] / "config" / "demo"
 MORE_CAFES = 2
@@ -38,6 +40,10 @@ CLOSING_SECONDS = 90.0
 KILLS = ("server",) * 5 + ("postgres",) * 2 + ("both",) * 2 + ("while starting",)
 ACKS_SINCE = 40
 """So many answers after a kill cannot be those that were on their way: the server is back."""
+
+AUTO = {"approveAfterMs": [20, 800], "decline": 0.1}
+MISCHIEF = {"timeoutAfterCharging": 0.05, "duplicate": 0.2, "reorder": 0.2}
+"""Of the provider, which outlives every kill; ``make chaos-payments`` is the whole of it."""
 
 APPEARS = frozenset({"order_created", "new_order", "new_paid_order"})
 
@@ -58,6 +64,8 @@ class Result(msgspec.Struct, rename="camel"):
     surprises: dict[str, int]
     orders: int
     payments: int
+    at_provider: int
+    declined: int
     replays: int
     kills: dict[str, int]
     restart_seconds: float
@@ -87,8 +95,9 @@ class Place:
 class Crash:
     """One run."""
 
-    def __init__(self, crash: CrashServer, rounds: int, seed: int) -> None:
+    def __init__(self, crash: CrashServer, sandbox: SandboxServer, rounds: int, seed: int) -> None:
         self._server = crash
+        self._sandbox = sandbox
         self._rounds = rounds
         self._seed = seed
         self._chance = Random(seed)
@@ -100,6 +109,9 @@ class Crash:
 
     async def run(self) -> Result:
         began = time.monotonic()
+        await self._sandbox.ready()
+        await self._sandbox.ask("POST", "/control/auto", AUTO)
+        await self._sandbox.ask("POST", "/control/misbehave", {**MISCHIEF, "seed": self._seed})
         await self._server.start()
         say(f"up after {time.monotonic() - began:.1f} s")
         await self._open_cafes()
@@ -185,7 +197,8 @@ class Crash:
             place.cafe_id: [offset for offset, _, type_, _ in place.watch.heard if type_ in APPEARS]
             for place in self._places
         }
-        return await trio.to_thread.run_sync(check, self._server.state, self._record, appeared)
+        statement = await self._sandbox.ask("GET", "/control/statement")
+        return await trio.to_thread.run_sync(check, self._server.state, self._record, appeared, statement)
 
     async def _watch_caught_up(self, place: Place) -> None:
         """Its client hears the last order completed."""
@@ -218,6 +231,8 @@ class Crash:
             surprises=dict(record.surprises),
             orders=len(record.orders),
             payments=len(record.completed),
+            at_provider=record.at_provider,
+            declined=record.declined,
             replays=record.replays,
             kills=self._kills,
             restart_seconds=round(sum(self._restarts) / max(1, len(self._restarts)), 2),
@@ -233,9 +248,11 @@ def say(text: str) -> None:
 
 def crash(rounds: int, seed: int) -> Result:
     """Run it; everything that was started has ended afterwards. Raises DidNotStart."""
-    with CrashServer() as server:
+    port = free_port()
+    with CrashServer(port) as server, SandboxServer(server.folder) as sandbox:
+        server.environment = {**sandbox.environment, "TABLETAP_PUBLIC_URL": f"http://127.0.0.1:{port}"}
         try:
-            return trio.run(Crash(server, rounds, seed).run)
+            return trio.run(Crash(server, sandbox, rounds, seed).run)
         except Exception:
             say(server.tail())
             raise

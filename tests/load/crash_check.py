@@ -10,6 +10,7 @@ import asyncpg
 import msgspec
 
 from .crash_record import Record
+from .provider_check import compare
 
 QUIET_SECONDS = 40.0
 
@@ -65,12 +66,13 @@ class Findings(msgspec.Struct, rename="camel"):
         return len(rows)
 
 
-def check(state: Path, record: Record, appeared: dict[str, list[int]]) -> Findings:
-    """Compare. ``appeared``: cafe -> offsets with which orders appeared on its screen, as its client heard them."""
-    return asyncio.run(_check(state, record, appeared))
+def check(state: Path, record: Record, appeared: dict[str, list[int]], statement: dict[str, Any]) -> Findings:
+    """Compare. ``appeared``: cafe -> offsets with which orders appeared on its screen, as its client heard them;
+    ``statement``: what the provider has charged and given back, as it says."""
+    return asyncio.run(_check(state, record, appeared, statement))
 
 
-async def _check(state: Path, record: Record, appeared: dict[str, list[int]]) -> Findings:
+async def _check(state: Path, record: Record, appeared: dict[str, list[int]], statement: dict[str, Any]) -> Findings:
     connection = await asyncpg.connect(host=str(state / "run"), user="tabletap", database="postgres")
     try:
         found = Findings()
@@ -83,6 +85,10 @@ async def _check(state: Path, record: Record, appeared: dict[str, list[int]]) ->
         await _orders(connection, record, found)
         await _payments(connection, record, found)
         await _screens(connection, appeared, found)
+        provider = await compare(connection, statement)
+        found.lost += provider.mismatches
+        found.duplicated += provider.double_charges
+        found.notes += provider.notes
         return found
     finally:
         await connection.close()

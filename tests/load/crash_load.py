@@ -25,6 +25,7 @@ PATHS = {
 }
 IN_PATH = ("orderId", "paymentId", "line")
 PAUSE_SECONDS = 0.2
+UNDER_WAY = {"pending", "processing"}
 TENDERED_MORE = 1_000
 
 
@@ -56,6 +57,14 @@ class Staff:
             return await self._over_socket(op, data, key)
         body = {name: value for name, value in data.items() if name not in IN_PATH or op == "payments.initiate"}
         return await self._over_rest(op, PATHS[op].format(**data), body or None, key)
+
+    async def payment(self, payment_id: str) -> dict[str, Any]:
+        """How it stands."""
+        while True:
+            answer = await self._rest.ask("GET", f"/api/payments/{payment_id}/status", token=self._token)
+            if answer.ok:
+                return msgspec.json.decode(answer.body, type=dict[str, Any])
+            await trio.sleep(PAUSE_SECONDS)
 
     async def _over_socket(self, op: str, data: dict[str, Any], key: str) -> dict[str, Any]:
         while True:
@@ -133,11 +142,13 @@ class Guest:
         if order.total == 0:
             return
         how = self._chance.random()
-        if how < 0.3:
+        if how < 0.2:
             await self._cash(order_id, order, None)
-        elif how < 0.55:
+        elif how < 0.4:
             await self._transfer(order_id, order)
-        elif how < 0.8:
+        elif how < 0.65:
+            await self._card(order_id, order)
+        elif how < 0.85:
             await self._cash(order_id, order, max(1, order.total // 3))
             await self._cash(order_id, order, None)
         else:
@@ -172,6 +183,31 @@ class Guest:
         begun = await self._begin(order_id, "qr_code_bank_transfer", None)
         seen = await self._staff.do("payments.verify", paymentId=begun["paymentId"], received=begun["totalAmount"])
         self._took(order, seen)
+
+    async def _card(self, order_id: str, order: Order) -> None:
+        """At a provider, which goes on while we crash. What it declines is paid in cash."""
+        begun = await self._begin(order_id, "payconic_card", None)
+        paid = await self._at_rest(begun["paymentId"])
+        self._record.at_provider += 1
+        if paid["status"] != "completed":
+            self._record.declined += 1
+            await self._cash(order_id, order, None)
+            return
+        self._took(order, paid)
+        if self._chance.random() < 0.3:
+            back = self._chance.randint(1, max(1, begun["amount"] // 2))
+            await self._staff.do("payments.refund", paymentId=begun["paymentId"], amount=back)
+            self._record.refunds[begun["paymentId"]] += 1
+            order.refunded += back
+            await self._at_rest(begun["paymentId"])
+
+    async def _at_rest(self, payment_id: str) -> dict[str, Any]:
+        """The payment when neither it nor a refund of it is under way."""
+        while True:
+            payment = await self._staff.payment(payment_id)
+            if not {payment["status"], *(refund["status"] for refund in payment.get("refunds", ()))} & UNDER_WAY:
+                return payment
+            await trio.sleep(PAUSE_SECONDS)
 
     async def _race(self, order_id: str, order: Order) -> None:
         """Three want to pay the whole: one may, the others are told that nothing is owed."""

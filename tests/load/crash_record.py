@@ -26,6 +26,8 @@ class Record:
         self.completed: dict[str, int] = {}
         self.refunds: Counter[str] = Counter()
         self.lines_bumped: set[tuple[str, int]] = set()
+        self.at_provider = 0
+        self.declined = 0
         self.replays = 0
         self.lost = 0
         self.duplicated = 0
