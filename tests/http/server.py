@@ -192,8 +192,19 @@ class Server:
         return self.verify(cafe, self.initiate(cafe, order), tendered=100_000)
 
     def footprint(self, *cafes: Cafe) -> Any:
-        """Everything that doing something leaves in these cafes: their orders, and the heads of their logs."""
-        return [self.call("GET", f"/api/{cafe.slug}/orders?limit=500", self.admin).json() for cafe in cafes]
+        """Everything that doing something leaves in these cafes: their orders, and the heads of their logs, when all
+        that follows from it is done. The place in the queue comes by itself, and the estimate moves with the clock."""
+        until(self._at_rest)
+        seen = [self.call("GET", f"/api/{cafe.slug}/orders?limit=500", self.admin).json() for cafe in cafes]
+        for orders in seen:
+            for order in orders["orders"]:
+                order.update(queuePosition=None, estimatedReadyAt=None)
+        return seen
+
+    def _at_rest(self) -> bool:
+        queues = self.call("GET", "/api/admin/jobs", self.admin).json()["queues"]
+        busy = {queue["queue"] for queue in queues if queue["waiting"] or queue["running"]}
+        return not busy & {"actor", "payment-processing"}
 
     def tell(self, provider: str, event: Any, *, signature: str | None = None, **headers: str) -> httpx.Response:
         """Something that a provider tells us (Payconic's sandbox, which is the demo's), under its signature."""

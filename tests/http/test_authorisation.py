@@ -41,6 +41,9 @@ class Premises:
         self.order = server.place(cafe, self.ann, channel="table", table="1")
         self.other_order = server.place(cafe)
         self.payment = server.initiate(cafe, self.order, amount=100)
+        self.elsewhere = server.initiate(cafe, self.other_order, "payconic_card", amount=1)
+        given_up = server.perform("payments.cancel", self.elsewhere, server.admin)
+        assert given_up.status_code == 200, given_up.text
         opened = server.perform(
             "drawers.open",
             {"cafe": cafe.slug, "name": "Till", "floatAmount": 100},
@@ -79,9 +82,8 @@ class Premises:
     def of_webhook(self) -> Fields:
         """One about a payment of this cafe."""
         event_id = f"evt_{new_key()}"
-        begun = self.server.initiate(self.cafe, self.other_order, "payconic_card", amount=1)
-        payment = {"id": "pay_1", "merchantReference": begun["paymentId"], "status": "PENDING"}
-        event = {"id": event_id, "eventType": "payment.other", "sequence": 2, "data": {"payment": payment}}
+        payment = {"id": "pay_1", "merchantReference": self.elsewhere["paymentId"], "status": "PENDING"}
+        event = {"id": event_id, "eventType": "payment.other", "sequence": 1, "data": {"payment": payment}}
         assert self.server.tell("payconic", event).status_code == 200
         listed = self.server.call("GET", "/api/webhooks/inbox?limit=500", self.server.admin).json()["webhooks"]
         return {"webhookId": next(one["webhookId"] for one in listed if one["eventId"] == event_id)}

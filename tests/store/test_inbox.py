@@ -34,6 +34,8 @@ from tests.store.opened import rows, run
 CAFE = CafeId(UUID(int=1))
 OTHER_CAFE = CafeId(UUID(int=2))
 PAYMENT = PaymentId(UUID(int=10))
+CHARGE = PaymentId(UUID(int=11))
+"""A payment by Stripe."""
 PATIENCE_S = 30
 LONG_GAP = InboxSettings(gap_s=3600)
 QUICK = {queue: QueuePolicy(at_once=4, attempts=3, first_pause_s=0.01, longest_pause_s=0.02) for queue in Queue}
@@ -50,13 +52,15 @@ def heard(sequence: int | None = 1, event_id: str | None = None, **more: Any) ->
     return Heard(event_id=event_id or f"evt_{number}", sequence=sequence, **{**told, **more})
 
 
-async def make_payment(database: Database, payment_id: UUID = PAYMENT, cafe_id: UUID = CAFE) -> None:
+async def make_payment(
+    database: Database, payment_id: UUID = PAYMENT, cafe_id: UUID = CAFE, method: str = "payconic_card"
+) -> None:
     await run(
         database,
         """INSERT INTO payments (id, cafe_id, order_id, method, status, total, refunded, currency, reference,
                initiated_at, expires_at, doc)
-           VALUES ($1, $2, $3, 'payconic_card', 'processing', 100, 0, 'AUD', 'R', now(), now(), '{}'::jsonb)""",
-        *(payment_id, cafe_id, UUID(int=20)),
+           VALUES ($1, $2, $3, $4, 'processing', 100, 0, 'AUD', 'R', now(), now(), '{}'::jsonb)""",
+        *(payment_id, cafe_id, UUID(int=20), method),
     )
 
 
@@ -108,10 +112,18 @@ async def test_one_event_is_stored_once_however_often_and_however_fast_it_comes(
 
 
 async def test_two_providers_may_give_the_same_id_to_different_events(paying: Database) -> None:
+    await make_payment(paying, CHARGE, method="stripe_card")
     async with open_inbox(paying) as inbox:
         await inbox.take("payconic", heard())
+        await inbox.take("stripe", heard(payment_id=CHARGE))
+    assert await given(paying) == [str(PAYMENT), str(CHARGE)]
+
+
+async def test_a_provider_has_no_say_about_a_payment_of_another(paying: Database) -> None:
+    async with open_inbox(paying) as inbox:
         await inbox.take("stripe", heard())
-    assert len(await given(paying)) == 2
+    assert await stored(paying) == [("evt_1", "ignored")]
+    assert await given(paying) == []
 
 
 @pytest.mark.parametrize("payment_id", [None, PaymentId(UUID(int=99))])
@@ -352,11 +364,13 @@ async def test_another_event_under_a_number_that_was_told_is_late(paying: Databa
 async def test_a_provider_that_does_not_number_its_webhooks_is_asked_and_not_believed_about_the_charge(
     paying: Database,
 ) -> None:
+    await make_payment(paying, CHARGE, method="stripe_card")
     payments = Payments()
     refund = (UUID(int=5), RefundStanding(state=RefundState.SUCCEEDED))
     async with processing(paying, payments, LONG_GAP) as inbox:
-        await inbox.take("stripe", heard(None, "evt_a"))
-        await inbox.take("stripe", heard(None, "evt_b", type="refund.updated", standing=None, refund=refund))
+        about = {"payment_id": CHARGE, "standing": None}
+        await inbox.take("stripe", heard(None, "evt_a", **about))
+        await inbox.take("stripe", heard(None, "evt_b", type="refund.updated", refund=refund, **about))
         await until_all_are(paying, "processed")
     assert payments.told == [VerifyNow(), VerifyNow(), HearRefund(*refund)]
 
