@@ -33,7 +33,7 @@ WAYS = (
     + ("payconic_bank_transfer", "cash", "qr_code_bank_transfer", "customer_credit", "customer_credit")
 )
 DOWN_SECONDS = 20.0
-KILL_EVERY_SECONDS = (2.0, 6.0)
+KILL_WITHIN_SECONDS = 3.0
 GUESTS = 12
 FINAL_SECONDS = 180.0
 QUIET_SECONDS = 240.0
@@ -214,8 +214,11 @@ class Chaos:
     # -- what goes wrong
 
     async def _kill_again_and_again(self) -> None:
+        """Spread over the run: each when a further part of the orders is served."""
         for number in range(self._kills):
-            await trio.sleep(self._chance.uniform(*KILL_EVERY_SECONDS))
+            while self._placed < self._orders * (number + 0.5) / self._kills:  # noqa: ASYNC110 - twelve guests tell nobody
+                await trio.sleep(0.1)
+            await trio.sleep(self._chance.uniform(0.0, KILL_WITHIN_SECONDS))
             self._server.kill()
             self._server.launch()
             await self._server.ready()
