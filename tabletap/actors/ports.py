@@ -187,6 +187,10 @@ class Reader(Protocol):
 
     async def payment(self, payment_id: PaymentId) -> PaymentView | None: ...
 
+    async def payments(self, order_id: OrderId) -> Sequence[PaymentView]:
+        """Every attempt to pay the order, oldest first."""
+        ...
+
     async def subject(self, kind: str, ident: UUID) -> Subject | None:
         """Whose an ``order``, a ``payment`` or a ``flow`` is."""
         ...

@@ -88,6 +88,11 @@ class Reader:
         rows = await self._fetch("SELECT doc FROM payments WHERE id = $1", payment_id)
         return codec.payment_view(rows[0][0]) if rows else None
 
+    async def payments(self, order_id: OrderId) -> Sequence[PaymentView]:
+        """Every attempt to pay the order, oldest first."""
+        query = f"SELECT doc FROM payments WHERE order_id = $1 ORDER BY initiated_at, id LIMIT {MOST}"
+        return [codec.payment_view(doc) for (doc,) in await self._fetch(query, order_id)]
+
     async def subject(self, kind: str, ident: UUID) -> Subject | None:
         """Whose an ``order``, a ``payment`` or a ``flow`` is. A payment is its payer's, else that of the order's
         customer; a flow that has an order's name is that order's."""

@@ -139,6 +139,7 @@ CASES: Mapping[str, Case] = {
     "kitchen.get": Case(CREW, lambda p: p.of_cafe()),
     "payments.initiate": Case(STAFF, lambda p: p.of_order(paymentMethod="cash", amount=1), own=True),
     "payments.status": Case(STAFF, lambda p: p.of_payment(), own=True),
+    "payments.list": Case(STAFF, lambda p: p.of_order()),
     "payments.verify": Case(STAFF, lambda p: p.of_payment(tendered=5_000)),
     "payments.refund": Case(STAFF, lambda p: p.of_payment()),
     "payments.cancel": Case(STAFF, lambda p: p.of_payment(), own=True),

@@ -267,6 +267,7 @@ class JournalContract:
             assert msgspec.structs.replace(shown, queue_position=None, estimated_ready_at=None) == orders.view(state)
         for payment in shop.payments:
             assert await store.reader.payment(payment.initiated.payment_id) == payments.view(payment)
+            assert payments.view(payment) in await store.reader.payments(payment.initiated.order_id)
         (entry,) = await store.reader.cafes()
         assert (entry.id, entry.slug, entry.name) == (shop.cafe_ref.id, "corner", "Corner")
 

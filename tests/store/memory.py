@@ -247,6 +247,11 @@ class MemoryStore:
         found = self._payments.get(payment_id)
         return None if found is None else payments.view(found)
 
+    async def payments(self, order_id: OrderId) -> Sequence[PaymentView]:
+        await self._reach()
+        found = [one for one in self._payments.values() if one.initiated.order_id == order_id]
+        return [payments.view(one) for one in sorted(found, key=lambda one: (one.initiated.initiated_at, one.initiated.payment_id))]
+
     async def subject(self, kind: str, ident: UUID) -> Subject | None:
         await self._reach()
         order = self._orders.get(ident)
