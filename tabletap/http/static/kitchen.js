@@ -1,5 +1,5 @@
 // The kitchen display: live tickets per station, and whole orders for the expo.
-import { ApiError, api, byId, el, plural, slugFrom, store, tell } from "./common.js";
+import { ApiError, api, byId, el, inStep, plural, slugFrom, store, tell } from "./common.js";
 import { describe, indexMenu } from "./basket.js";
 import { allDay, LIVE, tickets } from "./orders.js";
 import { Gate, showLink } from "./gate.js";
@@ -108,24 +108,10 @@ function drawStations() {
 function draw() {
   if (!known) return;
   const shown = tickets(known.orders.values(), station, done);
-  const focus = document.activeElement?.dataset?.key;
   const board = byId("tickets");
-  const keep = new Set(shown.map(({ id }) => id));
-  for (const [id, { node }] of drawn) if (!keep.has(id)) { node.remove(); drawn.delete(id); }
-  shown.forEach((order, at) => {
-    const now = signature(order, station, busy);
-    const old = drawn.get(order.id);
-    let node = old?.node;
-    if (old?.signature !== now) {
-      node = ticket(order, station, { busy, describe: words, stationName });
-      old?.node.replaceWith(node);
-      drawn.set(order.id, { node, signature: now });
-    }
-    if (board.children[at] !== node) board.insertBefore(node, board.children[at] ?? null);
-  });
+  inStep(board, shown, drawn, (order) => signature(order, station, busy), (order) => ticket(order, station, { busy, describe: words, stationName }));
   board.classList.toggle("empty", !shown.length);
   board.dataset.empty = station === "all" ? "No open orders" : `Nothing to make at ${stationName(station)}`;
-  if (focus && document.activeElement?.dataset?.key !== focus) board.querySelector(`[data-key="${CSS.escape(focus)}"]`)?.focus();
   const open = tickets(known.orders.values(), "all").filter(({ status }) => status !== "cancelled").length;
   byId("order-count").textContent = plural(open, "order");
   for (const tab of byId("stations").children) {
