@@ -151,6 +151,7 @@ CASES: Mapping[str, Case] = {
     "tips.distribute": Case(MANAGEMENT, lambda p: p.of_cafe(**SHIFT)),
     "tips.payout": Case(MANAGEMENT, lambda p: p.of_cafe(user="sam", amount=1, way="cash")),
     "drawers.open": Case(STAFF, lambda p: p.of_cafe(name="Second till", floatAmount=0)),
+    "drawers.list": Case(STAFF, lambda p: p.of_cafe()),
     "drawers.get": Case(STAFF, lambda p: p.of_drawer()),
     "drawers.pay": Case(STAFF, lambda p: p.of_drawer(amount=50, reason="change fetched")),
     "drawers.count": Case(STAFF, lambda p: p.of_drawer(counted=100)),

@@ -93,6 +93,7 @@ def test_paid_by_card_given_back_by_halves_and_the_next_order_paid_by_credit(dem
     expect(card).to_contain_text("Given back")
     expect(card.get_by_role("button", name="Refund")).to_have_count(0)
     expect(order.locator(".paid")).to_have_text(f"Paid ✓ · {PRICE} given back")
+    expect(till.get_by_role("button", name=f"#{number} ")).to_contain_text(f"Paid, {PRICE} given back")
     credit = had + 640
     expect(customer.locator("#credit")).to_have_text(f"Your credit: ${credit / 100:.2f}")
 
@@ -174,6 +175,7 @@ def test_the_counter_takes_cash_finds_a_transfer_and_cancels(demo, open_page):
     expect(bill.get_by_role("article", name="Cash")).to_contain_text("Change$7.20")
     expect(order_of(customer).locator(".paid")).to_have_text("Paid ✓")
 
+    customer = open_page("/demo?table=8")
     number = choose_and_order(customer)
     customer.get_by_role("button", name="Pay now by bank transfer").click()
     reference = customer.locator(".reference code").inner_text()
@@ -185,6 +187,7 @@ def test_the_counter_takes_cash_finds_a_transfer_and_cancels(demo, open_page):
     expect(transfer).to_contain_text("Paid")
     expect(order_of(customer).locator(".paid")).to_have_text("Paid ✓")
 
+    customer = open_page("/demo?table=8")
     number = choose_and_order(customer)
     bill = bill_of(till, number)
     bill.get_by_role("button", name="Cancel order").click()

@@ -22,7 +22,7 @@ const where = (order) => [order.table ? `Table ${order.table}` : order.channel =
 /** What of the order's money somebody at the counter must know, in two words. */
 export function paidWords(order, amount) {
   if (order.status === "cancelled") return order.paid > 0 ? `${amount(order.paid)} kept` : order.refunded > 0 ? "Given back" : "Cancelled";
-  if (owed(order) > 0) return `${order.paymentStatus === "processing" ? "Being paid" : "To pay"} ${amount(owed(order))}`;
+  if (owed(order) > 0) return `To pay ${amount(owed(order))}`;
   return order.refunded > 0 ? `Paid, ${amount(order.refunded)} given back` : "Paid";
 }
 

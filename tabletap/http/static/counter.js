@@ -22,6 +22,7 @@ const FILTERS = {
 
 let known = null; // the orders, while somebody is signed in
 let index = null;
+let drawers = []; // that are open
 let filter = "open";
 let chosen = null; // {id, payments: null until they are known}
 let busy = false;
@@ -32,7 +33,8 @@ const drawn = new Map();
 const gate = new Gate(`tabletap:${slug}:counter`, open, () => known?.close());
 
 async function open(token) {
-  const cafe = await api(`${base}/menu`);
+  const [cafe, open] = await Promise.all([api(`${base}/menu`), api(`${base}/drawers`, { token })]);
+  drawers = open.drawers;
   index = indexMenu(cafe.menu);
   byId("cafe-name").textContent = cafe.name;
   document.title = `${cafe.name} · Counter`;
@@ -44,6 +46,9 @@ async function open(token) {
   await known.open();
   if (chosen) look();
 }
+
+/** Which drawer cash goes into, or comes out of: asked where there is a choice. */
+const drawerField = () => ({ name: "drawerId", label: "Drawer", kind: "choice", options: drawers.map(({ drawerId, name }) => [drawerId, name]) });
 
 /** What is open, however old, and the newest orders; both are at least as new as the offset of the first. */
 async function listed(token) {
@@ -145,9 +150,10 @@ const ACTS = {
     fields: [
       { name: "amount", label: "Amount", kind: "money", value: payment.refundable, quick: halves(payment.refundable) },
       { name: "to", label: "To", kind: "choice", options: [["original", `The way it came: ${METHOD[payment.paymentMethod] ?? payment.paymentMethod}`], ["credit", "The customer's credit"]] },
+      ...(drawers.length && payment.paymentMethod === "cash" ? [drawerField()] : []),
       { name: "reason", label: "Reason (optional)", kind: "text" },
     ],
-    act: ({ amount, to, reason }) => settle(paymentsPath(payment.paymentId, "refund"), { amount, to, ...(reason && { reason }) }),
+    act: ({ reason, ...wanted }) => settle(paymentsPath(payment.paymentId, "refund"), { ...wanted, ...(reason && { reason }) }),
   }),
 };
 
@@ -157,9 +163,12 @@ function tender(order, payment) {
   const due = payment.totalAmount;
   question({
     title: `${money(due, payment.currency)} in cash`, about: `Order ${order.number}`, verb: "Cash received",
-    fields: [{ name: "tendered", label: "Tendered", kind: "money", value: due, quick: [due, ...NOTES.filter((note) => note > due)] }],
-    act: async ({ tendered }) => {
-      const paid = await settle(paymentsPath(payment.paymentId, "verify"), { tendered });
+    fields: [
+      { name: "tendered", label: "Tendered", kind: "money", value: due, quick: [due, ...NOTES.filter((note) => note > due)] },
+      ...(drawers.length ? [drawerField()] : []),
+    ],
+    act: async (wanted) => {
+      const paid = await settle(paymentsPath(payment.paymentId, "verify"), wanted);
       say(`Change: ${money(paid.change ?? 0, paid.currency)}`);
     },
   });

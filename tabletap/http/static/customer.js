@@ -92,8 +92,16 @@ item.allergens?.length ? el("span", { class: "allergens", text: allergens(item) 
 
 const allergens = (item) => `Contains ${item.allergens.map((name) => name.replaceAll("-", " ")).join(", ")}`;
 
+/** The table whose code was scanned. Who comes back from a provider's page still sits there. */
+function tableAsked() {
+  const asked = new URLSearchParams(location.search);
+  if (asked.has("payment")) return session.get(`${KEY}:table`);
+  session.set(`${KEY}:table`, asked.get("table"));
+  return asked.get("table");
+}
+
 function drawTables() {
-  const asked = new URLSearchParams(location.search).get("table");
+  const asked = tableAsked();
   const select = byId("table");
   const current = select.options.length ? select.value : asked;
   select.replaceChildren(el("option", { value: "", text: "Pick up at the counter" }),

@@ -31,7 +31,7 @@ function field({ name, label, kind, value, quick = [], options = [] }) {
   const id = `ask-${name}`;
   if (kind === "choice") {
     const choices = options.map(([each, text]) => el("option", { value: each, text }));
-    return [el("label", { class: "field" }, label, el("select", { id }, choices))];
+    return [labelled(id, label, el("select", { id }, choices))];
   }
   const input = kind === "money"
     ? el("input", { id, value: asText(value), inputmode: "decimal", autocomplete: "off" })
@@ -39,8 +39,10 @@ function field({ name, label, kind, value, quick = [], options = [] }) {
   const notes = quick.map((amount) => el("button", {
     type: "button", text: asText(amount), on: { click: () => { input.value = asText(amount); } },
   }));
-  return [el("label", { class: "field" }, label, input), notes.length ? el("div", { class: "row quick", role: "group", "aria-label": "Amounts" }, notes) : ""];
+  return [labelled(id, label, input), notes.length ? el("div", { class: "row quick", role: "group", "aria-label": "Amounts" }, notes) : ""];
 }
+
+const labelled = (id, text, control) => el("div", { class: "field" }, el("label", { for: id, text }), control);
 
 async function submit(event) {
   event.preventDefault();
