@@ -91,9 +91,8 @@ def _casts(to: "_Rooms", event: e.AnyEvent) -> Iterator[Cast]:
             )
         case e.RefundNoted():
             # The payment has said so before the order knew it: who asked for the order then has not got these sums.
-            given_back = news.given_back(event)
-            yield from to.own("order_updated", given_back)
-            yield from to.crew("order_updated", given_back)
+            for rooms in (to.own, to.crew):
+                yield from rooms("order_updated", news.given_back(event))
         case e.QueueMoved():
             yield from _queue(to, event)
         case (

@@ -6,9 +6,9 @@ import msgspec
 
 from tabletap.actors.ports import Recorded, Sent
 from tabletap.domain.base import By, CafeId, Job, Kind, Message, OrderId, Ref
+from tabletap.domain.drawer import DrawerView
 from tabletap.domain.events import AnyEvent
 from tabletap.domain.messages import AnyMessage
-from tabletap.domain.drawer import DrawerView
 from tabletap.domain.order import OrderView
 from tabletap.domain.payment import PaymentView
 from tabletap.domain.tasks import AnyTask

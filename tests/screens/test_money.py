@@ -1,4 +1,4 @@
-"""Money in a real browser: the customer's page, the provider's page, the kitchen's and the counter's, at one demo cafe."""
+"""Money in a real browser: the pages of the customer, the provider, the kitchen and the counter, at one demo cafe."""
 
 import re
 from collections.abc import Iterator
@@ -7,11 +7,20 @@ from contextlib import contextmanager
 from playwright.sync_api import expect
 
 from .conftest import SCREEN, WAIT_MS
-from .test_pages import choose_and_order, kitchen, ticket_of
+from .test_pages import choose_and_order, kitchen, order_by_rest, ticket_of
 
 expect.set_options(timeout=WAIT_MS)
 
-PRICE = "$12.80"  # of what `choose_and_order` orders
+PRICE = "$12.80"  # of what `choose_and_order` orders, and of these
+COFFEES = {
+    "sku": "flat-white",
+    "quantity": 2,
+    "modifiers": [
+        {"group": "size", "option": "large"},
+        {"group": "milk", "option": "oat"},
+        {"group": "oat-brand", "option": "house"},
+    ],
+}
 
 
 def signed_in(demo, open_page, table="4"):
@@ -56,6 +65,14 @@ def give_back(till, payment, amount, to):
     asked.get_by_role("button", name="Give back").click()
 
 
+def paid_in_cash(demo):
+    """An order that is paid, by REST."""
+    placed = order_by_rest(demo, COFFEES)
+    begun = demo.call("staff", "/api/payments/initiate", {"orderId": placed["id"], "paymentMethod": "cash"})
+    demo.call("staff", f"/api/payments/{begun['paymentId']}/verify", {"tendered": 1_280})
+    return placed
+
+
 def cents(text):
     return int(re.sub(r"\D", "", text) or 0)
 
@@ -75,10 +92,14 @@ def test_paid_by_card_given_back_by_halves_and_the_next_order_paid_by_credit(dem
     cooks, till, customer = kitchen(demo, open_page), counter(demo, open_page), signed_in(demo, open_page)
     had = cents(customer.locator("#credit").inner_text())
 
-    # approved on the provider's page; the kitchen and the counter see it paid
-    number = choose_and_order(customer)
-    at_the_provider(demo, customer, "Approve")
-    order = order_of(customer)
+    # approved on the provider's page: where one pays first, the kitchen gets the order then
+    with settings(demo, prepay=["table"]):
+        number = choose_and_order(customer)
+        order = order_of(customer)
+        expect(order).to_contain_text(f"To pay: {PRICE}")
+        expect(till.get_by_role("button", name=f"#{number} ")).to_contain_text(f"To pay {PRICE}")
+        expect(ticket_of(cooks, number)).to_have_count(0)
+        at_the_provider(demo, customer, "Approve")
     expect(order.locator(".paid")).to_have_text("Paid ✓")
     expect(ticket_of(cooks, number)).to_contain_text("Paid")
 
@@ -125,16 +146,6 @@ def test_a_declined_and_an_expired_payment_are_said_and_another_may_follow(demo,
     expect(order.get_by_role("alert")).to_be_hidden()
 
 
-def test_where_one_pays_first_the_kitchen_gets_the_order_when_the_provider_says_so(demo, open_page):
-    with settings(demo, prepay=["table"]):
-        cooks, customer = kitchen(demo, open_page), open_page("/demo?table=6")
-        number = choose_and_order(customer)
-        expect(order_of(customer)).to_contain_text("To pay")
-        expect(ticket_of(cooks, number)).to_have_count(0)
-        at_the_provider(demo, customer, "Approve")
-        expect(ticket_of(cooks, number)).to_be_visible()
-
-
 def test_a_tip_and_the_service_charge_are_shown_before_and_after_paying(demo, open_page):
     charge = {"rate": 1000, "taxClass": "gst", "channels": ["table"]}
     with settings(demo, serviceCharge=charge):
@@ -161,9 +172,9 @@ def test_a_tip_and_the_service_charge_are_shown_before_and_after_paying(demo, op
 
 
 def test_the_counter_takes_cash_finds_a_transfer_and_cancels(demo, open_page):
-    till, customer = counter(demo, open_page), open_page("/demo?table=8")
-    number = choose_and_order(customer)
-    bill = bill_of(till, number)
+    till = counter(demo, open_page)
+    placed = order_by_rest(demo, COFFEES)
+    bill = bill_of(till, placed["number"])
     bill.get_by_role("button", name="Take cash").click()
     asked = till.get_by_role("dialog", name=f"{PRICE} in cash")
     asked.get_by_label("Tendered").fill("ten")
@@ -173,35 +184,45 @@ def test_the_counter_takes_cash_finds_a_transfer_and_cancels(demo, open_page):
     asked.get_by_role("button", name="Cash received").click()
     expect(till.locator("#told")).to_have_text("Change: $7.20")
     expect(bill.get_by_role("article", name="Cash")).to_contain_text("Change$7.20")
-    expect(order_of(customer).locator(".paid")).to_have_text("Paid ✓")
+    expect(till.get_by_role("button", name=f"#{placed['number']} ")).to_contain_text("Paid")
 
-    customer = open_page("/demo?table=8")
-    number = choose_and_order(customer)
-    customer.get_by_role("button", name="Pay now by bank transfer").click()
-    reference = customer.locator(".reference code").inner_text()
-    bill = bill_of(till, number)
+    placed = order_by_rest(demo, COFFEES)
+    bill = bill_of(till, placed["number"])
+    begun = {"orderId": placed["id"], "paymentMethod": "qr_code_bank_transfer"}
+    reference = demo.call("staff", "/api/payments/initiate", begun)["reference"]
     transfer = bill.get_by_role("article", name="Bank transfer")
-    expect(transfer).to_contain_text(reference)
+    expect(transfer).to_contain_text(reference)  # the counter hears of it
     transfer.get_by_role("button", name="Money has arrived").click()
     till.get_by_role("dialog", name="Money has arrived").get_by_role("button", name="It is here").click()
-    expect(transfer).to_contain_text("Paid")
-    expect(order_of(customer).locator(".paid")).to_have_text("Paid ✓")
+    expect(transfer.locator(".payment-status")).to_have_text("Paid")
 
-    customer = open_page("/demo?table=8")
-    number = choose_and_order(customer)
-    bill = bill_of(till, number)
+    placed = order_by_rest(demo, COFFEES)
+    bill = bill_of(till, placed["number"])
     bill.get_by_role("button", name="Cancel order").click()
     bill.get_by_role("button", name="Tap again to cancel the order").click()
     expect(bill).to_contain_text("Cancelled")
-    expect(order_of(customer)).to_contain_text("This order was cancelled")
+    expect(bill.get_by_role("button", name="Take cash")).to_have_count(0)
+
+
+def test_cash_goes_through_the_drawer_that_is_open(demo, open_page):
+    drawer = demo.call("counter", "/api/demo/drawers", {"name": "Till", "floatAmount": 10_000})
+    path = f"/api/demo/drawers/{drawer['drawerId']}"
+    till, placed = counter(demo, open_page), order_by_rest(demo, COFFEES)
+    bill = bill_of(till, placed["number"])
+    bill.get_by_role("button", name="Take cash").click()
+    asked = till.get_by_role("dialog", name=f"{PRICE} in cash")
+    expect(asked.get_by_label("Drawer")).to_have_value(drawer["drawerId"])
+    asked.get_by_role("button", name="Cash received").click()
+    expect(till.locator("#told")).to_have_text("Change: $0.00")
+    looks = (demo.call("counter", path) for _ in range(1_000))  # the drawer hears of it from the payment
+    assert any(look["expected"] == 10_000 + 1_280 for look in looks)
+    demo.call("counter", f"{path}/count", {"counted": 10_000 + 1_280})
 
 
 def test_what_the_server_refuses_is_said_where_it_was_asked(demo, open_page, troubles):
-    till, customer = counter(demo, open_page), open_page("/demo?table=9")
-    number = choose_and_order(customer)
-    at_the_provider(demo, customer, "Approve")
-    card = bill_of(till, number).get_by_role("article", name="Card")
-    give_back(till, card, "6.40", "credit")  # who ordered has no account
+    till = counter(demo, open_page)
+    payment = bill_of(till, paid_in_cash(demo)["number"]).get_by_role("article", name="Cash")
+    give_back(till, payment, "6.40", "credit")  # who ordered has no account
     asked = till.get_by_role("dialog", name="Refund")
     expect(asked.get_by_role("alert")).to_contain_text("no customer account")
     asked.get_by_label("Amount", exact=True).fill("13.00")
@@ -213,22 +234,21 @@ def test_what_the_server_refuses_is_said_where_it_was_asked(demo, open_page, tro
 
 
 def test_a_refund_whose_answer_was_lost_is_made_once_when_it_is_asked_for_again(demo, open_page, troubles):
-    till, customer = counter(demo, open_page), open_page("/demo?table=10")
-    number = choose_and_order(customer)
-    at_the_provider(demo, customer, "Approve")
-    card = bill_of(till, number).get_by_role("article", name="Card")
+    till = counter(demo, open_page)
+    payment = bill_of(till, paid_in_cash(demo)["number"]).get_by_role("article", name="Cash")
 
     def lose(route):
         route.fetch()
         route.abort()
 
     till.route("**/refund", lose, times=1)
-    give_back(till, card, "3.00", "original")
+    give_back(till, payment, "3.00", "original")
     asked = till.get_by_role("dialog", name="Refund")
     expect(asked.get_by_role("alert")).to_be_visible()
     asked.get_by_role("button", name="Give back").click()
     expect(asked).to_be_hidden()
-    expect(card.get_by_role("list", name="Refunds").get_by_role("listitem")).to_have_text(["$3.00 to card: done · cold coffee"])
+    refunds = payment.get_by_role("list", name="Refunds").get_by_role("listitem")
+    expect(refunds).to_have_text(["$3.00 to cash: done · cold coffee"])
     assert all("Failed to load resource" in trouble for trouble in troubles), troubles
     troubles.clear()
 

@@ -254,12 +254,17 @@ class MemoryStore:
     async def payments(self, order_id: OrderId) -> Sequence[PaymentView]:
         await self._reach()
         found = [one for one in self._payments.values() if one.initiated.order_id == order_id]
-        return [payments.view(one) for one in sorted(found, key=lambda one: (one.initiated.initiated_at, one.initiated.payment_id))]
+        return [
+            payments.view(one)
+            for one in sorted(found, key=lambda one: (one.initiated.initiated_at, one.initiated.payment_id))
+        ]
 
     async def drawers(self, cafe_id: CafeId) -> Sequence[drawers.DrawerView]:
         await self._reach()
         found = [one for one in self._drawers.values() if one.opened.cafe_id == cafe_id and one.closed is None]
-        return [drawers.view(one) for one in sorted(found, key=lambda one: (one.opened.opened_at, one.opened.drawer_id))]
+        return [
+            drawers.view(one) for one in sorted(found, key=lambda one: (one.opened.opened_at, one.opened.drawer_id))
+        ]
 
     async def subject(self, kind: str, ident: UUID) -> Subject | None:
         await self._reach()

@@ -33,18 +33,21 @@ const drawn = new Map();
 const gate = new Gate(`tabletap:${slug}:counter`, open, () => known?.close());
 
 async function open(token) {
-  const [cafe, open] = await Promise.all([api(`${base}/menu`), api(`${base}/drawers`, { token })]);
-  drawers = open.drawers;
+  const [cafe] = await Promise.all([api(`${base}/menu`), lookForDrawers(token)]);
   index = indexMenu(cafe.menu);
   byId("cafe-name").textContent = cafe.name;
   document.title = `${cafe.name} · Counter`;
   known = new Known({
     cafe: slug, door: "counter", token, draw, onState: showLink, onDenied: (why) => gate.ask(why),
-    list: () => listed(token), keeps: () => true,
+    list: () => listed(token), keeps: () => true, sums: true,
     heard: ({ data = {} }) => { if (chosen && data.orderId === chosen.id) look(); },
   });
   await known.open();
   if (chosen) look();
+}
+
+async function lookForDrawers(token) {
+  drawers = (await api(`${base}/drawers`, { token })).drawers;
 }
 
 /** Which drawer cash goes into, or comes out of: asked where there is a choice. */
@@ -84,7 +87,10 @@ function choose(id) {
   chosen = id && { id, payments: null };
   sure = null;
   document.body.classList.toggle("has-chosen", Boolean(chosen));
-  if (chosen) look();
+  if (chosen) {
+    look();
+    lookForDrawers(gate.token).catch(() => {}); // those we know may do; the server says if not
+  }
   draw();
 }
 

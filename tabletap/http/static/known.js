@@ -1,7 +1,7 @@
 // The orders a screen of the staff knows: a list with the offset it stands for, every event after it, and a question
 // to the server wherever an event does not say enough.
 import { ApiError, api } from "./common.js";
-import { applyEvent } from "./orders.js";
+import { applyEvent, changesSums } from "./orders.js";
 import { Live } from "./live.js";
 
 const AGAIN_MS = 3_000;
@@ -9,7 +9,7 @@ const AGAIN_MS = 3_000;
 export class Known {
   /**
    * `screen`: {cafe, door, token, list: () => Promise of {orders, offset}, keeps: (order, was there) => whether it is
-   * shown, draw(), heard(event) (optional), onState(name), onDenied(error or lines)}
+   * shown, sums: whether it shows what orders cost, draw(), heard(event) (optional), onState(name), onDenied(error or lines)}
    */
   constructor(screen) {
     this.screen = screen;
@@ -94,7 +94,7 @@ export class Known {
       this.heardAt.set(id, offset);
       const next = applyEvent(this.orders.get(id), type, change);
       if (next) this.put(next);
-      else this.fetchOne(id);
+      if (!next || (this.screen.sums && changesSums(change))) this.fetchOne(id);
     }
     this.screen.heard?.(event);
     this.screen.draw();
