@@ -189,7 +189,6 @@ def _write_demo(server: Server, url: str, cafe_id: CafeId) -> None:
             "menuSignedIn": f"{url}/{entry.slug}#token={tokens['customer']}",
             "kitchen": f"{url}/{entry.slug}/kitchen#token={tokens['kitchen']}",
             "counter": f"{url}/{entry.slug}/counter#token={tokens['counter']}",
-            "sandbox": server.settings.payconic.url,
         },
         "posApiKey": f"tt_{till.hex()}",
         "sandboxUrl": server.settings.payconic.url,
