@@ -170,18 +170,25 @@ def _write_demo(server: Server, url: str, cafe_id: CafeId) -> None:
     cafe = frozenset({cafe_id})
     tables = tomllib.loads((DEMO / "cafe.toml").read_text())["settings"]["tables"]
     till = hmac.digest(settings.secret_of(server.settings), b"tabletap.till" + cafe_id.bytes, hashlib.sha256)
+    tokens = {
+        role.value: server.auth.issue(
+            user=f"demo-{role.value}",
+            role=role,
+            cafes=None if role is Role.ADMIN else cafe,
+            token_id=uuid7(),
+            lifetime_s=DEMO_TOKEN_LIFETIME_S,
+        )
+        for role in PEOPLE
+    }
     told = {
         "url": url,
         "cafe": {"id": str(cafe_id), "slug": entry.slug},
-        "tokens": {
-            role.value: server.auth.issue(
-                user=f"demo-{role.value}",
-                role=role,
-                cafes=None if role is Role.ADMIN else cafe,
-                token_id=uuid7(),
-                lifetime_s=DEMO_TOKEN_LIFETIME_S,
-            )
-            for role in PEOPLE
+        "tokens": tokens,
+        "pages": {
+            "menu": f"{url}/{entry.slug}",
+            "menuSignedIn": f"{url}/{entry.slug}#token={tokens['customer']}",
+            "kitchen": f"{url}/{entry.slug}/kitchen#token={tokens['kitchen']}",
+            "counter": f"{url}/{entry.slug}/counter#token={tokens['counter']}",
         },
         "posApiKey": f"tt_{till.hex()}",
         "sandboxUrl": server.settings.payconic.url,

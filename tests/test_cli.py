@@ -108,7 +108,7 @@ def test_a_demo_tells_all_one_needs_to_try_it_and_a_second_start_finds_the_data_
         state = folder / "state"
         with running_demo(state) as demo:
             told = demo.told
-            assert told.keys() == {"url", "cafe", "tokens", "posApiKey", "sandboxUrl", "tables"}
+            assert told.keys() == {"url", "cafe", "tokens", "pages", "posApiKey", "sandboxUrl", "tables"}
             assert told["url"] == demo.url
             assert told["cafe"].keys() == {"id", "slug"}
             assert told["tokens"].keys() == {"customer", "staff", "kitchen", "counter", "manager", "owner", "admin"}

@@ -16,7 +16,7 @@ from tabletap.domain.account import Account
 from tabletap.domain.base import By, CafeId, Event, Job, Message, OrderId, PaymentId, Ref, Task
 from tabletap.domain.cafe import Cafe
 from tabletap.domain.charge import Charge, Dispute, RefundOrder, RefundStanding, Standing
-from tabletap.domain.drawer import Drawer
+from tabletap.domain.drawer import Drawer, DrawerView
 from tabletap.domain.events import AnyEvent
 from tabletap.domain.jobs import DeadLetter, FlowState, QueueDepth
 from tabletap.domain.order import Order, OrderView
@@ -186,6 +186,14 @@ class Reader(Protocol):
         ...
 
     async def payment(self, payment_id: PaymentId) -> PaymentView | None: ...
+
+    async def payments(self, order_id: OrderId) -> Sequence[PaymentView]:
+        """Every attempt to pay the order, oldest first."""
+        ...
+
+    async def drawers(self, cafe_id: CafeId) -> Sequence[DrawerView]:
+        """The cafe's drawers that are open, oldest first."""
+        ...
 
     async def subject(self, kind: str, ident: UUID) -> Subject | None:
         """Whose an ``order``, a ``payment`` or a ``flow`` is."""

@@ -34,7 +34,7 @@ SECURITY_HEADERS: Mapping[str, str] = {
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
 }
-PAGES: Mapping[str, str] = {"": "customer.html", "kitchen": "kitchen.html"}
+PAGES: Mapping[str, str] = {"": "customer.html", "kitchen": "kitchen.html", "counter": "counter.html"}
 
 _HTTP_CODES: Mapping[int, Code] = {
     400: Code.MALFORMED,

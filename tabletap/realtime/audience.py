@@ -42,7 +42,6 @@ SILENT: frozenset[type[Event]] = frozenset(
         e.CafeOpened,  # nobody can be in a room of a cafe that did not exist
         e.PaymentReleased,  # payment_failed has said it
         e.PaymentsWithdrawn,  # each payment says for itself that it is closed, and why
-        e.RefundNoted,  # refund_updated has said it
         e.VerificationPlanned,  # between us and the provider
         e.ProviderSettled,
         e.StatementMatched,  # its money has been told of
@@ -90,6 +89,10 @@ def _casts(to: "_Rooms", event: e.AnyEvent) -> Iterator[Cast]:
             yield from to.crew(
                 "order_updated", p.OrderNews(order_id=order_id, paid=paid, owed=owed, payment_status=status)
             )
+        case e.RefundNoted():
+            # The payment has said so before the order knew it: who asked for the order then has not got these sums.
+            for rooms in (to.own, to.crew):
+                yield from rooms("order_updated", news.given_back(event))
         case e.QueueMoved():
             yield from _queue(to, event)
         case (

@@ -147,6 +147,11 @@ def payment(event: Pay) -> tuple[str, p.PaymentNews]:
             )
 
 
+def given_back(event: e.RefundNoted) -> p.OrderNews:
+    status = PaymentStatus.PARTIALLY_REFUNDED if event.paid else PaymentStatus.REFUNDED
+    return p.OrderNews(order_id=event.order_id, paid=event.paid, refunded=event.refunded, payment_status=status)
+
+
 Refunding = e.RefundRequested | e.RefundCompleted | e.RefundFailed
 
 

@@ -47,6 +47,7 @@ class OrderNews(Data, frozen=True, kw_only=True):
     absorbed: OrderId | None = None
     merged_into: OrderId | None = None
     paid: int | None = None
+    refunded: int | None = None
     owed: int | None = None
     payment_status: PaymentStatus | None = None
     reason: str | None = None

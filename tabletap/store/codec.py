@@ -6,6 +6,7 @@ import msgspec
 
 from tabletap.actors.ports import Recorded, Sent
 from tabletap.domain.base import By, CafeId, Job, Kind, Message, OrderId, Ref
+from tabletap.domain.drawer import DrawerView
 from tabletap.domain.events import AnyEvent
 from tabletap.domain.messages import AnyMessage
 from tabletap.domain.order import OrderView
@@ -20,6 +21,7 @@ _message: Final = msgspec.json.Decoder(AnyMessage)
 _task: Final = msgspec.json.Decoder(AnyTask)
 _by: Final = msgspec.json.Decoder(By)
 order_view: Final = msgspec.json.Decoder(OrderView).decode
+drawer_view: Final = msgspec.json.Decoder(DrawerView).decode
 payment_view: Final = msgspec.json.Decoder(PaymentView).decode
 
 RECORDED: Final = 'cafe_id, "offset", id, kind, entity_id, version, author_kind, author_id, order_id, at, by, data'

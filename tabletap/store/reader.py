@@ -10,6 +10,7 @@ import msgspec
 from tabletap.actors.ports import Answered, CafeEntry, Idempotency, Recorded
 from tabletap.domain.access import Subject
 from tabletap.domain.base import CafeId, OrderId, PaymentId
+from tabletap.domain.drawer import DrawerView
 from tabletap.domain.jobs import FlowState
 from tabletap.domain.order import OrderView
 from tabletap.domain.payment import PaymentView
@@ -87,6 +88,16 @@ class Reader:
     async def payment(self, payment_id: PaymentId) -> PaymentView | None:
         rows = await self._fetch("SELECT doc FROM payments WHERE id = $1", payment_id)
         return codec.payment_view(rows[0][0]) if rows else None
+
+    async def payments(self, order_id: OrderId) -> Sequence[PaymentView]:
+        """Every attempt to pay the order, oldest first."""
+        query = f"SELECT doc FROM payments WHERE order_id = $1 ORDER BY initiated_at, id LIMIT {MOST}"
+        return [codec.payment_view(doc) for (doc,) in await self._fetch(query, order_id)]
+
+    async def drawers(self, cafe_id: CafeId) -> Sequence[DrawerView]:
+        """The cafe's drawers that are open, oldest first."""
+        query = f"SELECT doc FROM drawers WHERE cafe_id = $1 AND open ORDER BY opened_at, id LIMIT {MOST}"
+        return [codec.drawer_view(doc) for (doc,) in await self._fetch(query, cafe_id)]
 
     async def subject(self, kind: str, ident: UUID) -> Subject | None:
         """Whose an ``order``, a ``payment`` or a ``flow`` is. A payment is its payer's, else that of the order's

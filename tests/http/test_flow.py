@@ -272,6 +272,9 @@ def test_money_is_given_back_up_to_what_was_paid(server: Server, cafe: Cafe) -> 
     problem_of(refund(), 409, "ILLEGAL_MOVE")
     now = server.order(cafe, order)
     assert (now["paymentStatus"], now["paid"], now["owed"]) == ("refunded", 0, 0)
+    listed = server.call("GET", f"/api/orders/{order['id']}/payments", cafe.tokens["staff"]).json()["payments"]
+    assert [one["paymentId"] for one in listed] == [paid["paymentId"]]
+    assert [refund["amount"] for refund in listed[0]["refunds"]] == [200, paid["received"] - 200]
 
 
 def test_a_customer_changes_and_cancels_an_order_until_it_is_made(server: Server, cafe: Cafe) -> None:
@@ -336,6 +339,11 @@ def test_the_demo_tells_how_to_try_it(server: Server) -> None:
     assert told["url"] == server.url
     assert told["tokens"].keys() == set(ROLES)
     assert told["posApiKey"]
+    pages = told["pages"]
+    assert pages.keys() == {"menu", "menuSignedIn", "kitchen", "counter"}
+    assert pages["counter"].endswith(f"/counter#token={told['tokens']['counter']}")
+    for page in pages.values():
+        assert server.http.get(page).status_code == 200
     menu = server.call("GET", f"/api/{told['cafe']['slug']}/menu").json()
     assert menu["cafeId"] == told["cafe"]["id"]
     assert len(menu["menu"]["items"]) >= 30

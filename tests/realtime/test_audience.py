@@ -95,6 +95,7 @@ SAMPLES: tuple[Event, ...] = (
     e.MergeUndone(order_id=ORDER, number=1, lines=(line(1),)),
     e.OrderTableMoved(ORDER, "9"),
     e.PaymentSettled(order_id=ORDER, payment_id=PAYMENT, amount=1000, paid=1000, owed=0),
+    e.RefundNoted(order_id=ORDER, payment_id=PAYMENT, refund_id=ident(9), amount=200, paid=800, refunded=200),
     INITIATED,
     e.PaymentCompleted(
         payment_id=PAYMENT, order_id=ORDER, method=Method.CASH, received=1000, amount=1000, tip=0, change=500

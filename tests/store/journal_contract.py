@@ -25,6 +25,7 @@ from tabletap.actors.ports import (
 )
 from tabletap.actors.runtime import WakeSource
 from tabletap.domain import cafe as cafes
+from tabletap.domain import drawer as drawers
 from tabletap.domain import events as e
 from tabletap.domain import order as orders
 from tabletap.domain import payment as payments
@@ -267,8 +268,20 @@ class JournalContract:
             assert msgspec.structs.replace(shown, queue_position=None, estimated_ready_at=None) == orders.view(state)
         for payment in shop.payments:
             assert await store.reader.payment(payment.initiated.payment_id) == payments.view(payment)
+            assert payments.view(payment) in await store.reader.payments(payment.initiated.order_id)
         (entry,) = await store.reader.cafes()
         assert (entry.id, entry.slug, entry.name) == (shop.cafe_ref.id, "corner", "Corner")
+
+    async def test_a_drawer_is_listed_while_it_is_open(self, store: Store) -> None:
+        shop, other = Shop(), Shop("other")
+        till, second = (shop.do(shop.cafe_ref, cafes.OpenDrawer(name, 100)).births[0].ref for name in ("till", "bar"))
+        other.do(other.cafe_ref, cafes.OpenDrawer("till", 100))
+        shop.do(till, drawers.Count(100))
+        await store.write(shop)
+        await store.write(other)
+        assert [(one.drawer_id, one.name) for one in await store.reader.drawers(shop.cafe_ref.cafe_id)] == [
+            (second.id, "bar")
+        ]
 
     async def test_a_cafe_is_listed_under_the_name_it_has_now(self, store: Store) -> None:
         shop = Shop()

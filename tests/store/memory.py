@@ -27,6 +27,7 @@ from tabletap.actors.ports import (
     Stored,
 )
 from tabletap.actors.runtime import Address, Outage
+from tabletap.domain import drawer as drawers
 from tabletap.domain import ledger
 from tabletap.domain import order as orders
 from tabletap.domain import payment as payments
@@ -80,6 +81,7 @@ class MemoryStore:
         self._cafes: dict[UUID, Cafe] = {}
         self._orders: dict[UUID, Order] = {}
         self._payments: dict[UUID, Payment] = {}
+        self._drawers: dict[UUID, drawers.Drawer] = {}
         self._places: dict[UUID, Place] = {}
 
     @contextmanager
@@ -211,6 +213,8 @@ class MemoryStore:
                 self._orders[state.placed.order_id] = state
             case Payment():
                 self._payments[state.initiated.payment_id] = state
+            case drawers.Drawer():
+                self._drawers[state.opened.drawer_id] = state
 
     # -- Reader
 
@@ -246,6 +250,21 @@ class MemoryStore:
         await self._reach()
         found = self._payments.get(payment_id)
         return None if found is None else payments.view(found)
+
+    async def payments(self, order_id: OrderId) -> Sequence[PaymentView]:
+        await self._reach()
+        found = [one for one in self._payments.values() if one.initiated.order_id == order_id]
+        return [
+            payments.view(one)
+            for one in sorted(found, key=lambda one: (one.initiated.initiated_at, one.initiated.payment_id))
+        ]
+
+    async def drawers(self, cafe_id: CafeId) -> Sequence[drawers.DrawerView]:
+        await self._reach()
+        found = [one for one in self._drawers.values() if one.opened.cafe_id == cafe_id and one.closed is None]
+        return [
+            drawers.view(one) for one in sorted(found, key=lambda one: (one.opened.opened_at, one.opened.drawer_id))
+        ]
 
     async def subject(self, kind: str, ident: UUID) -> Subject | None:
         await self._reach()

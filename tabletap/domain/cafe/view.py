@@ -6,6 +6,7 @@ import msgspec
 
 from tabletap.domain.base import CafeId
 from tabletap.domain.menu import Category, Group, Item
+from tabletap.domain.settings import ServiceCharge
 from tabletap.domain.vocabulary import Method
 
 from .state import Cafe
@@ -29,7 +30,7 @@ class MenuView(msgspec.Struct, frozen=True, rename="camel"):
 
 class CafeView(msgspec.Struct, frozen=True, rename="camel"):
     """What anybody may know of a cafe: enough to order from it. ``tip_presets``: in basis points;
-    ``payment_methods``: a door adds which it takes."""
+    ``service_charge``: what comes on top of a basket; ``payment_methods``: a door adds which it takes."""
 
     cafe_id: CafeId
     slug: str
@@ -39,6 +40,7 @@ class CafeView(msgspec.Struct, frozen=True, rename="camel"):
     tables: tuple[str, ...]
     menu: MenuView
     tip_presets: tuple[int, ...]
+    service_charge: ServiceCharge | None
     payment_methods: tuple[Method, ...] = ()
 
 
@@ -64,4 +66,5 @@ def view(state: Cafe, now: datetime) -> CafeView:
         tables=settings.tables,
         menu=shown,
         tip_presets=settings.tips.presets,
+        service_charge=settings.service_charge,
     )

@@ -193,7 +193,11 @@ class PaymentsWithdrawn(Event, frozen=True, tag="order.payments_withdrawn", kw_o
 
 
 class RefundNoted(Event, frozen=True, tag="order.refund_noted", kw_only=True):
+    """Money of this order has been given back. ``paid``: what is left of what was paid; ``refunded``: so far."""
+
     order_id: OrderId
     payment_id: PaymentId
     refund_id: UUID
     amount: int
+    paid: int
+    refunded: int

@@ -186,5 +186,7 @@ def note_refund(state: Order, command: NoteRefund) -> Decision:
         payment_id=command.payment_id,
         refund_id=command.refund_id,
         amount=amount,
+        paid=state.kept - amount,
+        refunded=state.refunded + amount,
     )
     return Decision((noted,))

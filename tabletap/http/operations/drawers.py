@@ -34,6 +34,12 @@ class CountBody(msgspec.Struct, frozen=True):
     counted: Cash
 
 
+class DrawerList(msgspec.Struct, frozen=True):
+    """The drawers that are open, oldest first."""
+
+    drawers: tuple[DrawerView, ...]
+
+
 def _ref(call: Call) -> Ref | Refusal:
     try:
         return Ref(Kind.DRAWER, UUID(call.params["drawerId"]), call.cafe_id)
@@ -45,6 +51,11 @@ async def open_(call: Call) -> Any:
     """Open a session with a float."""
     command = OpenDrawer(call.body.name, call.body.float_amount)
     return await call.services.desk.ask(call.cafe_ref(), command, call.by, call.idempotency)
+
+
+async def list_(call: Call) -> Any:
+    """Where cash can go."""
+    return DrawerList(tuple(await call.services.reader.drawers(call.cafe_id)))
 
 
 async def get(call: Call) -> Any:
@@ -69,7 +80,9 @@ async def count(call: Call) -> Any:
     return await call.services.desk.ask(ref, Count(call.body.counted), call.by, call.idempotency)
 
 
-def _operation(name: str, method: str, path: str, summary: str, handler: Any, body: Any = None) -> Operation:
+def _operation(
+    name: str, method: str, path: str, summary: str, handler: Any, body: Any = None, reply: Any = DrawerView
+) -> Operation:
     return Operation(
         name=f"drawers.{name}",
         method=method,
@@ -77,7 +90,7 @@ def _operation(name: str, method: str, path: str, summary: str, handler: Any, bo
         summary=summary,
         access=Access(access.STAFF),
         body=body,
-        reply=DrawerView,
+        reply=reply,
         status=201 if name == "open" else 200,
         key=Key.REQUIRED if method == "POST" else Key.NONE,
         stored=DrawerView if method == "POST" else None,
@@ -87,6 +100,7 @@ def _operation(name: str, method: str, path: str, summary: str, handler: Any, bo
 
 OPERATIONS = (
     _operation("open", "POST", "", "Open a drawer with a float", open_, OpenDrawerBody),
+    _operation("list", "GET", "", "The drawers that are open", list_, reply=DrawerList),
     _operation("get", "GET", "/{drawerId}", "A drawer's session", get),
     _operation("pay", "POST", "/{drawerId}/pay", "Pay cash in or out", pay, PayBody),
     _operation("count", "POST", "/{drawerId}/count", "Count and close", count, CountBody),

@@ -61,6 +61,12 @@ class RefundBody(msgspec.Struct, frozen=True, rename="camel"):
     to: RefundTo = RefundTo.ORIGINAL
 
 
+class PaymentList(msgspec.Struct, frozen=True):
+    """Oldest first, as they stand; how to pay one that is open is in its own answer."""
+
+    payments: tuple[PaymentView, ...]
+
+
 async def initiate(call: Call) -> Any:
     """Check that what has not been made yet can still be made, then have the order set the amount aside."""
     body: InitiateBody = call.body
@@ -137,6 +143,12 @@ async def get(call: Call) -> Any:
     if payment is None:
         return Refusal(Code.NOT_FOUND, "there is no such payment")
     return await with_way_to_pay(call, payment)
+
+
+async def list_(call: Call) -> Any:
+    """Every attempt to pay an order."""
+    assert call.subject is not None
+    return PaymentList(tuple(await call.services.reader.payments(call.subject.order_id)))
 
 
 async def verify(call: Call) -> Any:
@@ -225,6 +237,16 @@ OPERATIONS = (
         reply=PaymentView,
         about=About.PAYMENT,
         handler=get,
+    ),
+    Operation(
+        name="payments.list",
+        method="GET",
+        path="/api/orders/{orderId}/payments",
+        summary="Every attempt to pay an order, with its refunds",
+        access=Access(access.STAFF),
+        reply=PaymentList,
+        about=About.ORDER,
+        handler=list_,
     ),
     _on_payment(
         "verify", "verify", "Cash has been counted, a transfer has arrived", VerifyBody | None, verify, Key.REQUIRED

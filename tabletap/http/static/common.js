@@ -1,4 +1,4 @@
-// What both pages share: elements, money, times, storage and the REST client.
+// What all pages share: elements, money, times, storage and the REST client.
 
 /** An element. `props`: class, text, hidden..., on: {click}, data: {key}, and plain attributes. Text never becomes markup. */
 export function el(tag, props = {}, ...children) {
@@ -14,6 +14,32 @@ export function el(tag, props = {}, ...children) {
   }
   node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return node;
+}
+
+/** A button; `key` is what it is known by when it is drawn again with the focus on it. */
+export const button = (text, key, click, kind = "", disabled = false) =>
+  el("button", { type: "button", class: kind, text, disabled, data: { key }, on: { click } });
+
+/**
+ * Brings the children of `parent` in step with `items`: an element is made anew only where the item's `signature` has
+ * changed, and the focus stays where it was. `drawn`: the caller's Map, empty at first.
+ */
+export function inStep(parent, items, drawn, signature, make) {
+  const focus = document.activeElement?.dataset?.key;
+  const keep = new Set(items.map(({ id }) => id));
+  for (const [id, { node }] of drawn) if (!keep.has(id)) { node.remove(); drawn.delete(id); }
+  items.forEach((item, at) => {
+    const now = signature(item);
+    const old = drawn.get(item.id);
+    let node = old?.node;
+    if (old?.signature !== now) {
+      node = make(item);
+      old?.node.replaceWith(node);
+      drawn.set(item.id, { node, signature: now });
+    }
+    if (parent.children[at] !== node) parent.insertBefore(node, parent.children[at] ?? null);
+  });
+  if (focus && document.activeElement?.dataset?.key !== focus) parent.querySelector(`[data-key="${CSS.escape(focus)}"]`)?.focus();
 }
 
 export const byId = (id) => document.getElementById(id);

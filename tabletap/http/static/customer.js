@@ -17,7 +17,8 @@ let account = session.get("account"); // the token of a customer who is signed i
 let credit = 0;
 const followed = new Followed({
   slug, panel: byId("orders"), say, describe: (item) => basket.describe(index, item.sku, item.modifiers),
-  account: () => account, ways: () => cafe.paymentMethods, credit: () => credit,
+  account: () => account, ways: () => cafe.paymentMethods, tips: () => cafe.tipPresets, credit: () => credit,
+  moneyMoved: async () => { if (account) { await lookUpCredit(); followed.show(cafe.currency); } },
 });
 
 const cents = (amount) => money(amount, cafe.currency);
@@ -66,7 +67,10 @@ async function lookUpCredit() {
     if (!error.denied) return;
     account = null;
     session.set("account", null);
+    credit = 0;
   }
+  byId("credit").textContent = credit > 0 ? `Your credit: ${cents(credit)}` : "";
+  byId("credit").hidden = !(credit > 0);
 }
 
 function drawMenu() {
@@ -88,8 +92,16 @@ item.allergens?.length ? el("span", { class: "allergens", text: allergens(item) 
 
 const allergens = (item) => `Contains ${item.allergens.map((name) => name.replaceAll("-", " ")).join(", ")}`;
 
+/** The table whose code was scanned. Who comes back from a provider's page still sits there. */
+function tableAsked() {
+  const asked = new URLSearchParams(location.search);
+  if (asked.has("payment")) return session.get(`${KEY}:table`);
+  session.set(`${KEY}:table`, asked.get("table"));
+  return asked.get("table");
+}
+
 function drawTables() {
-  const asked = new URLSearchParams(location.search).get("table");
+  const asked = tableAsked();
   const select = byId("table");
   const current = select.options.length ? select.value : asked;
   select.replaceChildren(el("option", { value: "", text: "Pick up at the counter" }),
@@ -105,6 +117,10 @@ function drawWho() {
   byId("name-label").textContent = pickup ? "Name, for us to call" : "Name (optional)";
   byId("name").required = pickup;
   byId("phone-field").hidden = !pickup;
+  const service = cafe.serviceCharge;
+  const charged = service?.channels.includes(pickup ? "online" : "table");
+  byId("service").textContent = charged ? `A service charge of ${service.rate / 100}% is added.` : "";
+  byId("service").hidden = !charged;
 }
 
 // ---- the choice

@@ -1,15 +1,15 @@
 // Orders already placed: kept over reloads, followed live, paid for.
-import { ApiError, api, clock, duration, el, kindly, money, plural, store, tell, uuid } from "./common.js";
+import { ApiError, api, button, clock, duration, el, kindly, money, plural, store, tell } from "./common.js";
+import { ask } from "./asked.js";
 import { applyEvent, changesSums, LIVE, owed, steps } from "./orders.js";
 import { Live } from "./live.js";
-import { chooser, OVER, underWay } from "./pay.js";
+import { chooser, OUTCOME, secondsLeft, transfer, TRANSFER, underWay } from "./pay.js";
 
 const KEEP_MS = 12 * 3600_000;
 const SAYS = {
   pending: "We have your order.", payment_pending: "The kitchen starts as soon as it is paid.", paid: "Paid, thank you. You are in the queue.",
   preparing: "We are making it now.", ready: "It's ready!", completed: "Enjoy!", cancelled: "This order was cancelled.",
 };
-const TRANSFER = "qr_code_bank_transfer";
 const ITEM = { queued: "In the queue", held: "A little later", started: "Being made", ready: "Ready", served: "Served", voided: "Taken off" };
 
 /** Where the kitchen does not wait for the money, an order that is about to be paid is like any other. */
@@ -18,7 +18,7 @@ const says = (order) => SAYS[order.status === "payment_pending" && order.inKitch
 /** All orders of this browser at this cafe. */
 export class Followed {
   constructor(page) {
-    this.page = page; // {slug, panel, say, describe, account: () => token, ways: () => methods, credit: () => cents}
+    this.page = page; // {slug, panel, say, describe, account: () => token, ways, tips: () => basis points, credit: () => cents, moneyMoved}
     this.local = store("local");
     this.key = `tabletap:${page.slug}:orders`;
     this.orders = new Map();
@@ -68,7 +68,8 @@ class Follow {
     this.fetching = null;
     this.busy = false;
     this.confirming = false;
-    this.paying = null; // {key} of an initiation whose outcome we don't know
+    this.tip = 0; // in basis points
+    this.leaving = false; // to the provider's page, as soon as we know where it is
   }
 
   open() {
@@ -97,7 +98,8 @@ class Follow {
   #hear({ type, data = {} }) {
     if ((data.orderId ?? data.order?.id) !== this.id) return;
     if (this.fetching) this.again = true; // the answer under way may be older than this event
-    if (/^payment_/.test(type) && ["failed", "cancelled", "expired"].includes(data.status)) this.#askPayment();
+    if (data.paymentId) this.page.moneyMoved();
+    if (data.paymentId && data.paymentId === this.payment?.paymentId) this.#askPayment();
     const next = applyEvent(this.order, type, data);
     if (next) this.#set(next);
     if (!next || changesSums(data)) this.refresh();
@@ -121,6 +123,7 @@ class Follow {
     const before = this.order;
     this.order = order;
     if (before && before.status !== order.status) this.page.say(`Order ${order.number}: ${says(order)}`);
+    if (owed(order) === 0) tell(this.error, null);
     if (this.payment && owed(order) === 0) this.#keepPayment(null);
     if (order.status === "cancelled" ? !order.paid : order.status === "completed" && owed(order) === 0) this.live.stop();
     this.draw();
@@ -149,6 +152,7 @@ class Follow {
         el("div", { class: "line-main" }, el("span", { text: item.name }), el("small", { class: "quiet", text: this.page.describe(item).join(" · ") }),
           order.status === "cancelled" ? "" : el("span", { class: "item-state", text: ITEM[item.status] ?? item.status })),
         el("span", { class: "line-price", text: item.status === "voided" ? "" : cents(item.total) })))),
+      order.serviceCharge > 0 ? el("p", { class: "extra" }, el("span", { text: "Service charge" }), el("span", { text: cents(order.serviceCharge) })) : "",
       el("p", { class: "sum" }, el("span", {}, "Total ", el("small", { text: `incl. ${cents(order.tax ?? 0)} GST` })), el("strong", { text: cents(order.total) })),
       this.#pay(order, cents));
     if (focus) this.body.querySelector(`[data-key="${focus}"]`)?.focus();
@@ -167,38 +171,28 @@ class Follow {
     if (order.status === "cancelled") return "";
     if (rest === 0) return el("p", { class: "paid", text: order.refunded > 0 ? `Paid ✓ · ${cents(order.refunded)} given back` : "Paid ✓" });
     if (this.payment && !this.payment.aside) {
-      return this.payment.paymentMethod === TRANSFER ? this.#transfer(cents)
-        : underWay(this.payment, cents, this.busy, { giveUp: () => this.#giveUp() });
+      return this.payment.paymentMethod === TRANSFER ? transfer(this.payment, cents, {
+        renew: () => { this.#keepPayment(null); this.#initiate({ paymentMethod: TRANSFER }); },
+        forget: () => this.#keepPayment(null),
+        aside: () => this.#keepPayment({ ...this.payment, aside: true }),
+        copied: () => this.page.say("Reference copied"),
+      }) : underWay(this.payment, cents, this.busy, { giveUp: () => this.#giveUp() });
     }
     const before = ["pending", "payment_pending"].includes(order.status) && !(order.paid > 0);
     return el("div", { class: "pay" },
       el("p", {}, `To pay: `, el("strong", { text: cents(rest) }), order.paid > 0 ? ` (${cents(order.paid)} received)` : ""),
-      chooser(this.page.ways(), this.page.credit(), cents, this.busy, (method) => this.#initiate(method)),
+      chooser({ rest, ways: this.page.ways(), credit: this.page.credit(), presets: this.page.tips(), tip: this.tip, busy: this.busy }, cents, {
+        setTip: (tip) => { this.tip = tip; this.draw(); },
+        choose: (wanted) => this.#initiate(wanted),
+      }),
       el("span", { class: "quiet", text: `or at the counter: say order ${order.number}` }),
       before ? button(this.confirming ? "Tap again to cancel the order" : "Cancel order", "cancel", () => this.#cancel(), "ghost", this.busy) : "");
-  }
-
-  #transfer(cents) {
-    const { qrCodeData, reference, totalAmount, amount, expiresAt } = this.payment;
-    const left = (Date.parse(expiresAt) - Date.now()) / 1000;
-    if (left <= 0) {
-      return el("div", { class: "pay" }, el("p", { text: "This payment code has expired. If you have paid already, we will find your transfer." }),
-        el("div", { class: "row" }, button("Get a new code", "pay", () => { this.#keepPayment(null); this.#initiate(TRANSFER); }, "primary"),
-          button("Pay at the counter", "later", () => this.#keepPayment(null), "ghost")));
-    }
-    return el("div", { class: "pay transfer" },
-      /^data:image\/png;base64,/.test(qrCodeData ?? "") ? el("img", { src: qrCodeData, alt: "QR code of the bank transfer", width: 208, height: 208 }) : "",
-      el("div", {}, el("p", { text: "Scan with your banking app, or transfer with this reference:" }),
-        el("p", { class: "reference" }, el("code", { text: reference ?? "" }), navigator.clipboard ? button("Copy", "copy", () => this.#copy(reference), "ghost") : ""),
-        el("p", {}, el("strong", { text: cents(totalAmount ?? amount) }), " · code valid for ", el("span", { data: { left: "" }, text: duration(left) })),
-        el("p", { class: "quiet", text: "This page notices by itself when the money has arrived." }),
-        button("Pay another way", "later", () => this.#keepPayment({ ...this.payment, aside: true }), "ghost")));
   }
 
   #tick() {
     if (!this.payment) { if (++this.idle % 30 === 0) this.draw(); return; }
     if (this.payment.paymentMethod !== TRANSFER) { if (++this.idle % 2 === 0) this.#askPayment(); return; }
-    const left = (Date.parse(this.payment.expiresAt) - Date.now()) / 1000;
+    const left = secondsLeft(this.payment);
     const shown = this.body.querySelector("[data-left]");
     if (shown && left > 0) shown.textContent = duration(left);
     else if (shown) this.draw();
@@ -206,29 +200,31 @@ class Follow {
 
   idle = 0;
 
-  async #copy(text) {
-    await navigator.clipboard.writeText(text).catch(() => {});
-    this.page.say("Reference copied");
-  }
-
   #keepPayment(payment) {
     this.payment = payment;
     this.all.update(this.id, { payment });
     this.draw();
   }
 
-  async #initiate(method) {
-    if (this.payment?.paymentMethod === method && Date.parse(this.payment.expiresAt) > Date.now()) return this.#keepPayment({ ...this.payment, aside: false });
-    if (this.paying?.method !== method) this.paying = { key: uuid(), method };
-    const body = { orderId: this.id, paymentMethod: method };
-    const token = (method === "customer_credit" && this.page.account()) || this.token;
+  /** `wanted`: {paymentMethod, amount, tipAmount}, the last two left out where they are the server's to say. */
+  async #initiate(wanted) {
+    const kept = this.payment; // a code that was put aside is still good for the same
+    if (kept?.paymentMethod === wanted.paymentMethod && kept.tipAmount === (wanted.tipAmount ?? 0) && secondsLeft(kept) > 0) return this.#keepPayment({ ...kept, aside: false });
+    const token = (wanted.paymentMethod === "customer_credit" && this.page.account()) || this.token;
     await this.#attempt(async () => {
-      const payment = await api("/api/payments/initiate", { method: "POST", token, body, key: this.paying.key });
-      this.paying = null;
+      const payment = await ask("/api/payments/initiate", { orderId: this.id, ...wanted }, token);
+      this.leaving = true;
       this.#keepPayment(payment);
-      if (payment.redirectUrl) location.assign(payment.redirectUrl);
-      else if (method !== TRANSFER) this.#askPayment();
-    }, (error) => { if (!error.unsure) this.paying = null; });
+      if (payment.redirectUrl) this.#leave(payment.redirectUrl);
+      else if (wanted.paymentMethod !== TRANSFER) this.#askPayment();
+    });
+  }
+
+  /** To the provider's page, once: who comes back has a link to it. */
+  #leave(url) {
+    if (!this.leaving || !/^https?:/.test(url)) return;
+    this.leaving = false;
+    location.assign(url);
   }
 
   async #giveUp() {
@@ -255,26 +251,26 @@ class Follow {
     try {
       const { status, redirectUrl, reason } = await api(`/api/payments/${id}/status`, { token: this.token });
       if (this.payment?.paymentId !== id) return;
-      if (OVER.includes(status)) {
+      if (status in OUTCOME) {
         this.#keepPayment(null);
-        tell(this.error, ["That payment did not go through. Nothing was charged; please try again or pay at the counter.", ...(reason ? [reason] : [])]);
+        tell(this.error, [OUTCOME[status], ...(reason ? [reason] : [])]);
       } else if (status === "completed") {
         this.#keepPayment(null);
         this.refresh();
       } else if (redirectUrl && !this.payment.redirectUrl) {
         this.#keepPayment({ ...this.payment, redirectUrl });
+        this.#leave(redirectUrl);
       }
     } catch { /* the order itself tells */ }
   }
 
-  async #attempt(work, failed = () => {}) {
+  async #attempt(work) {
     this.busy = true;
     tell(this.error, null);
     this.draw();
     try {
       await work();
     } catch (error) {
-      failed(error);
       tell(this.error, kindly(error));
       this.refresh();
     } finally {
@@ -283,6 +279,3 @@ class Follow {
     }
   }
 }
-
-const button = (text, key, click, kind = "", disabled = false) =>
-  el("button", { type: "button", class: kind, text, disabled, data: { key }, on: { click } });

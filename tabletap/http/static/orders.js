@@ -4,7 +4,7 @@ export const LIVE = new Set(["pending", "payment_pending", "paid", "preparing", 
 const STATUSES = new Set([...LIVE, "completed", "cancelled"]);
 const ITEM_STATUSES = new Set(["queued", "held", "started", "ready", "served", "voided"]);
 // fields an event may carry that mean the same in an order
-const PLAIN = ["paymentStatus", "estimatedReadyAt", "paid", "owed", "table", "note", "accepted", "inKitchen", "mergedInto"];
+const PLAIN = ["paymentStatus", "estimatedReadyAt", "paid", "refunded", "owed", "table", "note", "accepted", "inKitchen", "mergedInto"];
 // events whose `status` is a payment's, a job's or a flow's, never the order's
 const OTHERS = /^(payment|refund|credit|job|flow|step|orchestration|gift_card|loyalty)_/;
 
@@ -23,6 +23,7 @@ export function applyEvent(order, type, data) {
   if (data.status !== undefined) {
     if (!STATUSES.has(data.status)) return null;
     next.status = data.status;
+    if (data.status === "paid") next.paymentStatus = "completed";
     applied = true;
   }
   if (data.position !== undefined) { next.queuePosition = data.position; applied = true; }
@@ -42,8 +43,8 @@ export function applyEvent(order, type, data) {
 /** Whether an event changes what the order costs: it does not say the new sums. */
 export const changesSums = (data) => data.voided !== undefined || Boolean(data.added?.length);
 
-/** What no payment has paid yet. What was paid and given back is not owed again: the server knows. */
-export const owed = (order) => order.owed ?? Math.max(0, (order.total ?? 0) - (order.paid ?? 0));
+/** What no payment has paid yet; of a cancelled order nothing is. What was paid and given back is not owed again: the server knows. */
+export const owed = (order) => (order.status === "cancelled" ? 0 : order.owed ?? Math.max(0, (order.total ?? 0) - (order.paid ?? 0)));
 
 /** Whether a line still stands on the board: a void stands until it is bumped. */
 export const unfinished = (item) =>
