@@ -167,7 +167,7 @@ class OrderTableMoved(Event, frozen=True, tag="order.table_moved"):
 
 
 class PaymentSettled(Event, frozen=True, tag="order.payment_settled", kw_only=True):
-    """Money of a payment has been taken for this order."""
+    """Money of a payment has been taken for this order. ``paid``: and not given back, with this."""
 
     order_id: OrderId
     payment_id: PaymentId

@@ -152,7 +152,7 @@ def settle(state: Order, command: Settle, ctx: Context) -> Decision:
     surplus = command.amount - amount
     unsettled = state.unsettled - amount
     settled = e.PaymentSettled(
-        order_id=placed.order_id, payment_id=command.payment_id, amount=amount, paid=state.paid + amount, owed=unsettled
+        order_id=placed.order_id, payment_id=command.payment_id, amount=amount, paid=state.kept + amount, owed=unsettled
     )
     after = evolve(state, settled)
     follow: tuple[Event, ...] = ()
