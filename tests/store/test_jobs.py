@@ -623,3 +623,15 @@ async def test_what_is_over_is_written_down_together(migrated: Database, crew: C
         gate.opened.set()
         await until(lambda: life.relay.stats().queues[Queue.WEBHOOKS].done == 30)
         assert migrated.stats().reads - before < 15, "one after the other it would be thirty"
+
+
+async def test_who_says_that_there_are_jobs_has_the_workers_look_and_nobody_else(
+    migrated: Database, crew: Crew
+) -> None:
+    async with living(migrated, crew.workers, limits=RelayLimits(net_seconds=1000)) as life:
+        await migrated.transact(lambda connection: insert(connection, [job(1)]))
+        before = migrated.stats().transactions
+        life.relay.wake_queues()
+        await crew.until(1)
+        await until(lambda: life.relay.stats().queues[Queue.WEBHOOKS].done == 1)
+        assert migrated.stats().transactions == before  # the net's claim is one
