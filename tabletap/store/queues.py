@@ -171,19 +171,22 @@ class Queues:
         return self._look_seconds if rest is None else min(rest, self._look_seconds)
 
     async def _do(self, taken: Taken) -> None:
-        well = False
         try:
-            well = await self._see_to(taken)
+            await self._see_to(taken)
         finally:
             del self._running[taken.id]
-            awaited = self._awaited.pop(taken.id, None)
-            if awaited is not None:
-                awaited.went_well = well
-                awaited.over.set()
+            self._attempted(taken.id, well=False)
             self.wake()
 
-    async def _see_to(self, taken: Taken) -> bool:
-        """One attempt, and what follows from it; whether the job is done."""
+    def _attempted(self, id_: UUID, *, well: bool) -> None:
+        """Tell who waits for it, once."""
+        awaited = self._awaited.pop(id_, None)
+        if awaited is not None:
+            awaited.went_well = well
+            awaited.over.set()
+
+    async def _see_to(self, taken: Taken) -> None:
+        """One attempt, and what follows from it."""
         policy, stats = self._policies[taken.queue], self._stats[taken.queue]
         sent: Sent | None = None
         try:
@@ -208,10 +211,10 @@ class Queues:
                 await self._postpone(taken, failure, pause, attempts)
                 self._tell("job_failed", sent, attempt=attempts, final=False)
         else:
+            # Its effect is durable; that nobody need do it again is of no interest to who waits for it.
+            self._attempted(taken.id, well=True)
             await self._finish(Finished(sent, _what(sent), taken.attempts, taken.started_at, policy.keep_done_s))
             stats.done += 1
-            return True
-        return False
 
     async def _work(self, sent: Sent, policy: QueuePolicy) -> None:
         task = _job(sent).task

