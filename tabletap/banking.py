@@ -31,7 +31,7 @@ from tabletap.domain.tasks import (
     VerifyRefund,
     WithdrawPayments,
 )
-from tabletap.domain.vocabulary import AccountKind, Method
+from tabletap.domain.vocabulary import AccountKind, Method, Queue
 from tabletap.gateways.account import AccountGateway
 from tabletap.gateways.registry import gateways
 from tabletap.gateways.standard_webhooks import WebhookSender
@@ -76,7 +76,8 @@ class Banking:
             return_to=return_to,
         )
         self.cashier = Cashier(self.registry.by_method, desk)
-        self.inbox = Inbox(database, settings.inbox, wake_queues, now=now)
+        tries = settings.queues[Queue.WEBHOOKS].attempts
+        self.inbox = Inbox(database, settings.inbox, wake_queues, now=now, tries=tries)
         self.inbox_worker = InboxWorker(self.inbox, desk)
         self.withdrawing = Withdrawing(reader, desk)
         self.endpoints = Endpoints(database, settings.endpoints, secret_of(settings), wake_queues, now=now)

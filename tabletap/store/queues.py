@@ -41,7 +41,7 @@ AGAIN_S: Final = 0.2
 
 class QueueStats(msgspec.Struct, kw_only=True):
     """``running``, and since the start ``done``, ``failed`` (attempts) and ``died``, on this node; ``waiting``,
-    ``held`` and ``dead`` of all nodes, as the table was when it was last counted."""
+    ``held``, ``dead`` and ``oldest_due_s`` of all nodes, as the table was when it was last counted."""
 
     running: int = 0
     done: int = 0
@@ -50,6 +50,7 @@ class QueueStats(msgspec.Struct, kw_only=True):
     waiting: int = 0
     held: int = 0
     dead: int = 0
+    oldest_due_s: float = 0.0
 
 
 class _Awaited:
@@ -147,6 +148,7 @@ class Queues:
         for queue, stats in self._stats.items():
             depth = depths.get(queue.value) or QueueDepth(queue=queue.value)
             stats.waiting, stats.held, stats.dead = depth.waiting, depth.held, depth.dead
+            stats.oldest_due_s = depth.oldest_due_s
 
     # -- doing
 

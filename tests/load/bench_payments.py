@@ -9,11 +9,12 @@ Orders are placed first and not measured. Then, one after the other:
 - ``storm``: webhooks of payments that wait for them, rightly signed, so many at once.
 
 A payment is complete when a counter's socket says so; its time runs from the start of the request that began it.
-``steps`` are the answers on the way: ``webhook`` is taken where the webhook is sent. ``health`` asks ``/health`` twenty
+``steps`` are the answers on the way: ``webhook`` is taken where the webhook is sent. ``health`` asks ``/health`` five
 times a second throughout: what the machine and the load itself add to every figure.
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -31,57 +32,16 @@ from tabletap.simulate.report import Latency
 from tabletap.simulate.rest import Connection, Rest
 
 from .crash_server import CrashServer
+from .payment_figures import Begun, Phase, Result, succeeded
 from .sandbox_server import SECRET, SandboxServer, free_port
 from .spent import Spent
 
 PATIENCE_SECONDS = 60.0
-PROBE_SECONDS = 0.05
+PROBE_SECONDS = 0.2
 IDLE_SECONDS = 2.0
 WARM_UP = 40
 WEBHOOK_MEDIAN_MS = 50.0
 """No more than this under load (spec H1)."""
-
-
-class Phase(msgspec.Struct, rename="camel"):
-    """One way of paying. ``per_second``: completed ones, from the first request to the last completion; CPU in
-    milliseconds, and calls of the database, per payment."""
-
-    payments: int
-    completed: int
-    per_second: float
-    to_completed: Latency
-    steps: dict[str, Latency]
-    health: Latency
-    server_cpu_ms: float
-    postgres_cpu_ms: float
-    sandbox_cpu_ms: float
-    database_calls: float
-
-
-class Result(msgspec.Struct, rename="camel"):
-    """All of it, as printed. ``crowd_to_cash``: server CPU per payment of the one against the other.
-
-    ``webhook_median_ms``: of the steady phase. Where so many wait at once, as in the others, the answer takes as long
-    as all of them take, whatever the server does.
-    """
-
-    steady_rate_per_second: float
-    at_once: int
-    orders_per_second: float
-    idle_health: Latency
-    steady: Phase
-    crowd: Phase
-    cash: Phase
-    storm: Phase
-    crowd_to_cash: float
-    webhook_median_ms: float
-    incomplete: int
-    repeated: int
-    seconds: float
-
-    @property
-    def well(self) -> bool:
-        return self.incomplete == 0
 
 
 class _News(msgspec.Struct, rename="camel"):
@@ -92,11 +52,6 @@ class _News(msgspec.Struct, rename="camel"):
 class _Order(msgspec.Struct):
     id: str = ""
     total: int = 0
-
-
-class _Begun(msgspec.Struct, rename="camel"):
-    payment_id: str
-    total_amount: int
 
 
 class _Webhook(NamedTuple):
@@ -154,6 +109,8 @@ class Bench:
             result = await self._phases()
             nursery.cancel_scope.cancel()
         await self._rest.aclose()
+        for connection in self._idle:
+            await connection.aclose()
         await self._server.stop()
         result.seconds = round(trio.current_time() - began, 1)
         return result
@@ -289,11 +246,11 @@ class Bench:
         await self._crowd(place, range(count), _Took())
         return placed
 
-    async def _initiate(self, order: str, way: str, took: _Took) -> _Begun:
+    async def _initiate(self, order: str, way: str, took: _Took) -> Begun:
         began = trio.current_time()
         answer = await self._post("/api/payments/initiate", {"orderId": order, "paymentMethod": way})
         took.step("initiate", began)
-        begun = msgspec.json.decode(answer, type=_Begun)
+        begun = msgspec.json.decode(answer, type=Begun)
         took.begun[begun.payment_id] = began
         return begun
 
@@ -308,7 +265,7 @@ class Bench:
     async def _waiting(self, orders: Sequence[str]) -> list["_Webhook"]:
         """Payments of these orders that the provider has, each with the webhook that will complete it."""
         await self._sandbox.ask("POST", "/control/auto", {})
-        begun: list[_Begun] = []
+        begun: list[Begun] = []
 
         async def begin(order: str, took: _Took) -> None:
             begun.append(await self._initiate(order, "payconic_card", took))
@@ -317,7 +274,7 @@ class Bench:
         await self._crowd(begin, orders, _Took())
         statement = await self._sandbox.ask("GET", "/control/statement")
         ids = {payment["merchantReference"]: payment["id"] for payment in statement["payments"]}
-        return [_Webhook(one.payment_id, _succeeded(one, ids[one.payment_id])) for one in begun]
+        return [_Webhook(one.payment_id, succeeded(one, ids[one.payment_id])) for one in begun]
 
     # -- what is seen
 
@@ -354,26 +311,6 @@ class Bench:
         return Spent.by(self._server.pid, self._server.postgres_pid, self._sandbox.pid)
 
 
-def _succeeded(begun: _Begun, ident: str) -> bytes:
-    """The provider's webhook, as its sandbox writes it."""
-    payment = {
-        "id": ident,
-        "merchantReference": begun.payment_id,
-        "status": "SUCCEEDED",
-        "amount": begun.total_amount,
-        "currency": "AUD",
-        "method": "card",
-        "capturedAmount": begun.total_amount,
-        "refundedAmount": 0,
-        "fee": 0,
-        "failureReason": None,
-        "sequence": 1,
-        "_links": {"refund": {"href": f"http://127.0.0.1/v1/payments/{ident}/refunds"}},
-    }
-    told = {"id": f"evt_{ident}", "eventType": "payment.succeeded", "sequence": 1, "data": {"payment": payment}}
-    return msgspec.json.encode(told)
-
-
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -396,7 +333,11 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=25.0, help="payments per second of the steady phase")
     parser.add_argument("--at-once", type=int, default=32, help="customers of the crowd, webhooks of the storm")
     arguments = parser.parse_args()
-    result = bench(arguments.payments, arguments.rate, arguments.at_once)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    try:
+        result = bench(arguments.payments, arguments.rate, arguments.at_once)
+    except* KeyboardInterrupt:
+        sys.exit(130)
     within = "is" if result.webhook_median_ms <= WEBHOOK_MEDIAN_MS else "IS NOT"
     say(f"a webhook is answered in {result.webhook_median_ms} ms (median), which {within} within {WEBHOOK_MEDIAN_MS}")
     print(msgspec.json.encode(result).decode())

@@ -659,3 +659,14 @@ async def test_who_says_that_there_are_jobs_has_the_workers_look_and_nobody_else
         await crew.until(1)
         await life.written(1)
         assert migrated.stats().transactions == before  # the net's claim is one
+
+
+async def test_what_waits_is_told_with_how_long_the_oldest_of_it_could_have_been_done(
+    migrated: Database, crew: Crew
+) -> None:
+    async with living(migrated, crew.workers, {}) as life:
+        await migrated.transact(lambda connection: insert(connection, [job(1), job(2), job(3, delay_s=900.0)]))
+        await run(migrated, "UPDATE outbox SET next_at = now() - interval '90 seconds' WHERE key = 'key 1'")
+        (depth,) = await life.jobs.queues()
+        assert (depth.queue, depth.waiting) == (Queue.WEBHOOKS, 3)
+        assert 90 <= depth.oldest_due_s < 900
