@@ -5,7 +5,7 @@ ROUNDS ?= 20
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo serve test check format bench-actors bench-orders crash chaos-payments docs clean
+.PHONY: demo serve test check format bench-actors bench-orders bench-payments crash chaos-payments docs clean
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,9 @@ bench-actors: $(VENV)/.dev
 
 bench-orders: $(VENV)/.dev
 	$(BIN)/python -m tests.load.bench_orders
+
+bench-payments: $(VENV)/.dev
+	$(BIN)/python -m tests.load.bench_payments
 
 crash: $(VENV)/.dev
 	$(BIN)/python -m tests.load.crash --rounds $(ROUNDS)

@@ -93,9 +93,15 @@ class Server:
         self.reader = Reader(database)
         self.hub = Hub(HubLimits(heartbeat_ms=settings.sockets.heartbeat_ms), settings.rooms, tickets_from(self.reader))
         clock = WallClock()
-        self.metrics = Metrics(self._figures)
+        self.metrics = Metrics(self._figures, queues=lambda: self.relay.stats().queues)
         publisher = Metered(self.hub, self.metrics)
-        self.relay = Relay(database, self._deliver, workers=workers(lambda: self.banking), heard=self.hub.flows.tell)
+        self.relay = Relay(
+            database,
+            self._deliver,
+            workers=workers(lambda: self.banking),
+            policies=settings.queues,
+            heard=self.hub.flows.tell,
+        )
         self.writer = Writer(database, publisher, self.relay, clock=clock)
         self.boards = Boards()
         house = House(
@@ -131,7 +137,8 @@ class Server:
             self.reader,
             publisher,
             self.desk,
-            wake=self.relay.wake,
+            wake_queues=self.relay.wake_queues,
+            wake_outbox=self.relay.wake,
             public_url=self.public_url,
             return_to=self._return_to,
             now=clock.now,

@@ -31,7 +31,7 @@ from tabletap.domain.tasks import (
     VerifyRefund,
     WithdrawPayments,
 )
-from tabletap.domain.vocabulary import AccountKind, Method
+from tabletap.domain.vocabulary import AccountKind, Method, Queue
 from tabletap.gateways.account import AccountGateway
 from tabletap.gateways.registry import gateways
 from tabletap.gateways.standard_webhooks import WebhookSender
@@ -47,7 +47,8 @@ from tabletap.store.rounds import Rounds
 
 
 class Banking:
-    """``wake``: have the relay look for jobs. ``return_to``: the page a customer comes back to."""
+    """``wake_queues``: have the workers look for jobs; ``wake_outbox``: the relay, for all that waits.
+    ``return_to``: the page a customer comes back to."""
 
     def __init__(
         self,
@@ -57,7 +58,8 @@ class Banking:
         publisher: Publisher,
         desk: Desk,
         *,
-        wake: Callable[[], None],
+        wake_queues: Callable[[], None],
+        wake_outbox: Callable[[], None],
         public_url: Callable[[], str],
         return_to: Callable[[Charge], str],
         now: Callable[[], datetime],
@@ -74,10 +76,11 @@ class Banking:
             return_to=return_to,
         )
         self.cashier = Cashier(self.registry.by_method, desk)
-        self.inbox = Inbox(database, settings.inbox, wake, now=now)
+        tries = settings.queues[Queue.WEBHOOKS].attempts
+        self.inbox = Inbox(database, settings.inbox, wake_queues, now=now, tries=tries)
         self.inbox_worker = InboxWorker(self.inbox, desk)
         self.withdrawing = Withdrawing(reader, desk)
-        self.endpoints = Endpoints(database, settings.endpoints, secret_of(settings), wake, now=now)
+        self.endpoints = Endpoints(database, settings.endpoints, secret_of(settings), wake_queues, now=now)
         self.forwarder = Forwarder(self.endpoints, reader, publisher)
         sender = WebhookSender(timeout_s=settings.endpoints.timeout_s, private=settings.endpoints.private_networks)
         self.postman = Postman(database, self.endpoints, sender, now=now)
@@ -85,7 +88,7 @@ class Banking:
             rounds=Rounds(database),
             desk=desk,
             gateways=self.registry.by_method,
-            wake_outbox=wake,
+            wake_outbox=wake_outbox,
             clock=now,
             new_id=uuid7,
             settings=settings.reconciliation,

@@ -14,6 +14,8 @@ from typing import Annotated, Any
 import msgspec
 
 from tabletap.actors.reconciliation import ReconciliationSettings
+from tabletap.domain.jobs import QueuePolicy
+from tabletap.domain.vocabulary import Queue
 from tabletap.gateways.payconic import PayconicSettings
 from tabletap.gateways.stripe import StripeSettings
 from tabletap.http.limits import RateLimits
@@ -99,6 +101,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     stripe: StripeSettings
     inbox: InboxSettings
     endpoints: EndpointSettings
+    queues: dict[Queue, QueuePolicy]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where a job would be given up while its provider may still answer."""
+        patience_s = max(self.payconic.timeout_s, self.stripe.timeout_s)
+        if self.queues[Queue.PAYMENTS].deadline_s <= patience_s:
+            raise ValueError(f"queues.{Queue.PAYMENTS}.deadline_s must be longer than a provider's timeout_s")
 
     @property
     def state(self) -> Path:
@@ -111,16 +120,24 @@ def load(name: str | None = None, environment: Mapping[str, str] | None = None, 
     Raises msgspec.ValidationError, which names the setting, and FileNotFoundError for an unknown name.
     """
     environment = os.environ if environment is None else environment
-    merged = tomllib.loads((CONFIG / "default.toml").read_text())
+    merged: dict[str, Any] = tomllib.loads((CONFIG / "default.toml").read_text())
     name = environment.get("TABLETAP_CONFIG") or name
     if name is not None:
-        for section, values in tomllib.loads((CONFIG / f"{name}.toml").read_text()).items():
-            merged[section] = merged.get(section, {}) | values
+        merged = _laid_over(merged, tomllib.loads((CONFIG / f"{name}.toml").read_text()))
     for variable, (section, key) in _FROM_ENVIRONMENT.items():
         if environment.get(variable):
             merged[section][key] = environment[variable]
     merged["server"] |= {key: value for key, value in server.items() if value is not None}
     return msgspec.convert(merged, Settings, strict=False)
+
+
+def _laid_over(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables are laid over one another, and so are those in them; anything else is replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        under = below.get(key)
+        merged[key] = _laid_over(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def secret_of(settings: Settings) -> bytes:

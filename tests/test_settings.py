@@ -1,12 +1,15 @@
 """Settings: layers, wrong values named, and the secret."""
 
 import stat
+import tomllib
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from tabletap import settings
+from tabletap.domain.jobs import POLICIES, QueuePolicy
+from tabletap.domain.vocabulary import Queue
 from tabletap.settings import SECRET_AT_LEAST, load, secret_of
 
 
@@ -51,6 +54,11 @@ def test_an_empty_variable_says_nothing():
         ("[server]\nhots = 1", r"hots.*\$\.server"),
         ("[actors]\nidle_seconds = []", r"\$\.actors\.idle_seconds"),
         ("[kitchens]\nmany = 1", "kitchens"),
+        ("[queues.payment-processing]\nattempts = 0", r"\$\.queues"),
+        ("[queues.payment-processing]\nworkers = 3", r"workers.*\$\.queues"),
+        ("[queues.payments]\nattempts = 3", r"payments.*\$\.queues"),
+        ("[queues.order-processing]\nfirst_pause_s = 99", r"first_pause_s must not be longer.*\$\.queues"),
+        ("[queues.payment-processing]\ndeadline_s = 20", r"payment-processing\.deadline_s must be longer"),
     ],
 )
 def test_a_wrong_setting_is_named(config, wrong, named):
@@ -72,6 +80,20 @@ def test_an_unknown_name_is_no_file():
 def test_settings_cannot_be_changed():
     with pytest.raises(AttributeError):
         load(None, {}).server.port = 1
+
+
+def test_the_queues_are_set_up_as_the_domain_says_each_setting_of_each_being_listed():
+    listed = tomllib.loads((settings.CONFIG / "default.toml").read_text())["queues"]
+    assert set(listed) == set(Queue)
+    assert all(set(policy) == set(QueuePolicy.__struct_fields__) for policy in listed.values())
+    assert load(None, {}).queues == POLICIES
+
+
+def test_a_name_may_change_one_setting_of_one_queue(config):
+    (config / "here.toml").write_text("[queues.webhook-processing]\nattempts = 7\n")
+    queues = load("here", {}).queues
+    assert queues[Queue.WEBHOOKS] == msgspec.structs.replace(POLICIES[Queue.WEBHOOKS], attempts=7)
+    assert queues[Queue.PAYMENTS] == POLICIES[Queue.PAYMENTS]
 
 
 # -- the secret

@@ -17,7 +17,7 @@ from tabletap.domain.payment import HearCharge, HearRefund, HearSilence
 from tabletap.domain.tasks import AbandonCharge, GiveBack, OpenCharge, VerifyCharge, VerifyRefund
 from tabletap.domain.vocabulary import ChargeState, Method, RefundState
 
-from .desk import Desk
+from .desk import Desk, come_back_if_not_now
 from .ports import Gateway, GatewayDown, GatewaySilent
 
 log = structlog.get_logger(__name__)
@@ -26,7 +26,7 @@ NOT_TAKEN_HERE = "this way of paying is not taken here"
 
 
 class NotHeard(Exception):  # noqa: N818  read as a sentence at the raise
-    """The payment could not be told what was heard: the job is done again."""
+    """The payment refused what it was told: tried again, and a dead letter if it keeps refusing."""
 
 
 class Cashier:
@@ -80,7 +80,9 @@ class Cashier:
         return HearRefund(refund.refund_id, standing)
 
     async def _tell(self, charge: Charge, heard: Command) -> None:
-        answer: Any = await self._desk.tell(Ref(Kind.PAYMENT, charge.payment_id, charge.cafe_id), heard, SYSTEM)
+        payment = Ref(Kind.PAYMENT, charge.payment_id, charge.cafe_id)
+        answer: Any = await self._desk.tell(payment, heard, SYSTEM)
+        come_back_if_not_now(payment, answer)
         if isinstance(answer, Refusal):
             raise NotHeard(f"{answer.code}: {answer.message}")
 

@@ -17,6 +17,7 @@ from .runtime import (
     Address,
     MailboxFull,
     NotExecuted,
+    NotRunning,
     Outage,
     OutcomeUnknown,
     Quarantined,
@@ -27,6 +28,10 @@ from .runtime import (
 
 NOT_NOW = frozenset({Code.OVERLOADED, Code.UNAVAILABLE})
 """Refusals that say nothing about the message: no failure of its own."""
+
+
+TOLD_AGAIN = NOT_NOW | {Code.NOT_EXECUTED, Code.OUTCOME_UNKNOWN}
+"""The same, where telling it twice does no harm."""
 
 
 class Courier(Protocol):
@@ -44,6 +49,13 @@ class DeliveryRefused(Exception):  # noqa: N818  the receiver said no
 def address(ref: Ref) -> Address:
     """Where the runtime finds the entity."""
     return Address(ref.kind.value, ref)
+
+
+def come_back_if_not_now(ref: Ref, answer: Any) -> None:
+    """For who does a job: raises RefusedForNow, which costs it no attempt, where the entity could not be told now (too
+    much waits there, or the actors are not up yet, or no more)."""
+    if isinstance(answer, Refusal) and answer.code in TOLD_AGAIN:
+        raise RefusedForNow(address(ref), answer.message, answer.retry_after_s or 1)
 
 
 class Desk:
@@ -83,16 +95,17 @@ class Desk:
         """Bring an entity to life, without waiting; never mind if that is not possible now."""
         try:
             self._system.tell(address(ref), query)
-        except (MailboxFull, Quarantined, Stopping):
+        except (MailboxFull, Quarantined, NotRunning, Stopping):
             return
 
     async def _ask(self, ref: Ref, message: Any) -> Any | Refusal:
         try:
             return await self._system.ask(address(ref), message, timeout=self._ask_timeout_s)
-        except (MailboxFull, Quarantined) as busy:
+        except (MailboxFull, Quarantined, NotRunning) as busy:
             wait = max(1, round(busy.retry_after_seconds))
             code = Code.OVERLOADED if isinstance(busy, MailboxFull) else Code.UNAVAILABLE
-            return Refusal(code, "too much is waiting here: ask again", retry_after_s=wait)
+            words = "the server is starting" if isinstance(busy, NotRunning) else "too much is waiting here: ask again"
+            return Refusal(code, words, retry_after_s=wait)
         except Stopping:
             return Refusal(Code.UNAVAILABLE, "the server is going down", retry_after_s=1)
         except NotExecuted:

@@ -9,17 +9,13 @@ can be learned from nobody else (a dispute, a refund) is still passed on: to the
 from collections.abc import Iterator
 
 from tabletap.domain.base import SYSTEM, Command, Job, Kind, Ref
-from tabletap.domain.errors import Code, Refusal
+from tabletap.domain.errors import Refusal
 from tabletap.domain.payment import HearCharge, HearDispute, HearRefund, VerifyNow
 from tabletap.domain.tasks import ProcessWebhook
 
-from .desk import Desk, address
+from .desk import Desk, come_back_if_not_now
 from .ports import Heard, Sent
-from .runtime import RefusedForNow
 from .webhook_ports import GAP_KEY, Arrivals, Arrived, WebhookStatus
-
-NOT_NOW = frozenset({Code.OVERLOADED, Code.UNAVAILABLE, Code.NOT_EXECUTED, Code.OUTCOME_UNKNOWN})
-"""The payment could not be told: the webhook is not to blame, and telling it twice does no harm."""
 
 WORDS_CHARS = 1_000
 """As much as is kept of why an attempt failed."""
@@ -81,9 +77,8 @@ class InboxWorker:
     async def _tell(self, arrived: Arrived, command: Command) -> None:
         payment = Ref(Kind.PAYMENT, arrived.payment_id, arrived.cafe_id)
         answer = await self._desk.tell(payment, command, SYSTEM)
+        come_back_if_not_now(payment, answer)
         if isinstance(answer, Refusal):
-            if answer.code in NOT_NOW:
-                raise RefusedForNow(address(payment), answer.message, answer.retry_after_s or 1)
             raise NotTold(f"{type(command).__name__}: {answer.code}: {answer.message}")
 
 

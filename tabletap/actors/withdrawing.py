@@ -11,7 +11,7 @@ from tabletap.domain.errors import Refusal
 from tabletap.domain.order import Withdraw
 from tabletap.domain.tasks import WithdrawPayments
 
-from .desk import Desk
+from .desk import Desk, come_back_if_not_now
 from .ports import Reader, Sent
 
 
@@ -32,5 +32,6 @@ class Withdrawing:
         for order_id in await self._reader.unreleased(cafe_id, task.sku):
             order = Ref(Kind.ORDER, order_id, cafe_id)
             answer: Any = await self._desk.tell(order, Withdraw(task.sku, task.at), SYSTEM)
+            come_back_if_not_now(order, answer)
             if isinstance(answer, Refusal):
                 raise NotWithdrawn(f"{answer.code}: {answer.message}")

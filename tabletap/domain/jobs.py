@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -51,12 +51,18 @@ class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     deadline_s: Seconds = 60.0
     keep_done_s: Seconds = 24 * 3600.0
 
+    def __post_init__(self) -> None:
+        """Raises ValueError where no pause could be as long as the first."""
+        if self.first_pause_s > self.longest_pause_s:
+            raise ValueError("first_pause_s must not be longer than longest_pause_s")
+
     def pause_s(self, failures: int) -> float:
         """How long to wait after so many failures (1: the first)."""
         doubled = 2.0 ** min(failures - 1, 30) if self.backoff is Backoff.EXPONENTIAL else 1.0
         return min(self.first_pause_s * doubled, self.longest_pause_s)
 
 
+# What config/default.toml says, too: a test holds the two together.
 POLICIES: Mapping[Queue, QueuePolicy] = MappingProxyType(
     {
         Queue.PAYMENTS: QueuePolicy(at_once=32, attempts=5, first_pause_s=1.0, longest_pause_s=60.0),
@@ -71,21 +77,13 @@ POLICIES: Mapping[Queue, QueuePolicy] = MappingProxyType(
 )
 
 
-def policies(overrides: Mapping[Queue, Mapping[str, Any]] | None = None) -> Mapping[Queue, QueuePolicy]:
-    """The policy of every queue, with some fields laid over. Raises ``msgspec.ValidationError``."""
-    laid_over = overrides or {}
-    return {
-        queue: msgspec.convert({**msgspec.structs.asdict(policy), **laid_over.get(queue, {})}, QueuePolicy)
-        for queue, policy in POLICIES.items()
-    }
-
-
 # -- what is shown of them
 
 
 class QueueDepth(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """What is in a queue now. ``waiting``: due or resting until it is; ``held``: parents whose children are not done;
-    ``done``: kept as done; ``dead``: given up, until somebody replays them."""
+    ``done``: kept as done; ``dead``: given up, until somebody replays them. ``oldest_due_s``: for how long what waits
+    longest could have been done."""
 
     queue: str
     waiting: int = 0
@@ -93,6 +91,7 @@ class QueueDepth(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     running: int = 0
     done: int = 0
     dead: int = 0
+    oldest_due_s: float = 0.0
 
 
 class DeadLetter(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):

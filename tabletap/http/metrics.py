@@ -1,14 +1,16 @@
 """What ``/metrics`` tells (Prometheus, spec Q2): money counted from the log, and the house from its own counters."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from tabletap.actors.ports import Follower, Publisher, Recorded
 from tabletap.domain import events as e
 from tabletap.domain.base import CafeId
+from tabletap.domain.vocabulary import Queue
 
 _DOLLARS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _SECONDS = (1, 5, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
@@ -28,12 +30,48 @@ class _House(Collector):
                 yield GaugeMetricFamily(f"tabletap_{name}", name.replace("_", " "), value=value)
 
 
+class QueueFigures(Protocol):
+    """What is in a queue, and what has become of its jobs on this node since the start."""
+
+    running: int
+    waiting: int
+    held: int
+    dead: int
+    done: int
+    failed: int
+    died: int
+    oldest_due_s: float
+
+
+class _Queues(Collector):
+    def __init__(self, queues: Callable[[], Mapping[Queue, QueueFigures]]) -> None:
+        self._queues = queues
+
+    def collect(self) -> Iterable[Metric]:
+        jobs = GaugeMetricFamily("tabletap_queue_jobs", "Jobs in a queue now, by state", labels=["queue", "state"])
+        oldest = GaugeMetricFamily(
+            "tabletap_queue_oldest_due_seconds", "For how long what waits longest could be done", labels=["queue"]
+        )
+        over = CounterMetricFamily(
+            "tabletap_queue_attempts", "Attempts at jobs on this node, by outcome", labels=["queue", "outcome"]
+        )
+        for queue, told in self._queues().items():
+            oldest.add_metric([queue.value], told.oldest_due_s)
+            states = {"running": told.running, "waiting": told.waiting, "held": told.held, "dead": told.dead}
+            for state, count in states.items():
+                jobs.add_metric([queue.value, state], count)
+            for outcome, count in {"done": told.done, "failed": told.failed, "given_up": told.died}.items():
+                over.add_metric([queue.value, outcome], count)
+        yield from (jobs, oldest, over)
+
+
 class Metrics:
     """Counts what is published. One registry per server, so that two in a process do not mix."""
 
-    def __init__(self, *figures: Figures) -> None:
+    def __init__(self, *figures: Figures, queues: Callable[[], Mapping[Queue, QueueFigures]] = dict) -> None:
         self._registry = registry = CollectorRegistry()
         registry.register(_House(figures))
+        registry.register(_Queues(queues))
         self._payments = Counter("payment_transactions", "Payments that ended", ["status", "method"], registry=registry)
         self._amount = Histogram("payment_amount_dollars", "Completed payments", buckets=_DOLLARS, registry=registry)
         self._refunds = Counter("payment_refunds", "Refunds", ["status"], registry=registry)

@@ -20,7 +20,7 @@ from uuid_utils.compat import uuid7
 
 from tabletap.actors.ports import Heard, Overloaded
 from tabletap.store import codec
-from tabletap.store.inbox_table import InboxTable, give_jobs
+from tabletap.store.inbox_table import TRIES, InboxTable, give_jobs
 from tabletap.store.pool import Database, DatabaseDown, Retry
 
 _log = logging.getLogger(__name__)
@@ -110,8 +110,9 @@ class Inbox(InboxTable):
         *,
         now: Callable[[], datetime],
         new_id: Callable[[], UUID] = uuid7,
+        tries: int = TRIES,
     ) -> None:
-        super().__init__(database, settings.gap_s, wake)
+        super().__init__(database, settings.gap_s, wake, tries)
         self._settings = settings
         self._now = now
         self._new_id = new_id

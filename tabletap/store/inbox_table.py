@@ -14,14 +14,14 @@ from tabletap.actors.ports import Heard
 from tabletap.actors.webhook_ports import GAP_KEY, Arrived, Rejection, WebhookStatus, WebhookView
 from tabletap.domain.base import SYSTEM, CafeId, PaymentId
 from tabletap.domain.charge import Dispute
+from tabletap.domain.jobs import POLICIES
 from tabletap.domain.tasks import ProcessWebhook
 from tabletap.domain.vocabulary import Queue
 from tabletap.store import codec, tables
 from tabletap.store.batch import ROWS
 from tabletap.store.pool import Connection, Database, Row
 
-TRIES: Final = 3
-"""Attempts at a webhook (spec H1); the policy of its queue says the same."""
+TRIES: Final = POLICIES[Queue.WEBHOOKS].attempts
 
 _heard: Final = msgspec.json.Decoder(Heard)
 
@@ -73,7 +73,7 @@ _SETTLE: Final = f"""
 _FAILED: Final = f"""
     WITH failed AS (
         UPDATE webhook_inbox SET attempts = attempts + 1, last_error = $2,
-            status = CASE WHEN attempts + 1 >= {TRIES} THEN 'dead' ELSE status END
+            status = CASE WHEN attempts + 1 >= $3 THEN 'dead' ELSE status END
         WHERE id = $1 RETURNING provider, payment_id, sequence, status
     ), over AS (SELECT * FROM failed WHERE status = 'dead'), {_RELEASE_NEXT}
 """
@@ -100,11 +100,13 @@ _REPLAY: Final = f"""
 
 
 class InboxTable:
-    """``wake``: there are new jobs. ``gap_s``: how long a webhook waits for its predecessor."""
+    """``wake``: there are new jobs. ``gap_s``: how long a webhook waits for its predecessor; ``tries``: attempts at it,
+    as many as at its job."""
 
-    def __init__(self, database: Database, gap_s: float, wake: Callable[[], None]) -> None:
+    def __init__(self, database: Database, gap_s: float, wake: Callable[[], None], tries: int = TRIES) -> None:
         self._database = database
         self._gap_s = gap_s
+        self._tries = tries
         self._wake = wake
 
     async def look_up(self, webhook_id: UUID) -> Arrived | None:
@@ -121,7 +123,7 @@ class InboxTable:
         await self._execute(_CLOSE_GAP, webhook_id)
 
     async def note_failure(self, webhook_id: UUID, words: str) -> None:
-        await self._execute(_FAILED, webhook_id, words.replace("\0", " "))
+        await self._execute(_FAILED, webhook_id, words.replace("\0", " "), self._tries)
 
     async def disputes_after(self, webhook_id: UUID) -> Sequence[Dispute]:
         rows = await self._fetch(

@@ -77,17 +77,19 @@ _FLOWS: Final = """
 _DEPTHS: Final = f"""
     SELECT queue, count(*) FILTER (WHERE state = 'waiting'), count(*) FILTER (WHERE state = 'held'),
         count(*) FILTER (WHERE state = 'running'), count(*) FILTER (WHERE state = 'done'),
-        count(*) FILTER (WHERE state = 'dead')
-    FROM (SELECT destination AS queue, CASE WHEN owner IS NOT NULL AND next_at > now() THEN 'running'
+        count(*) FILTER (WHERE state = 'dead'),
+        coalesce(extract(epoch FROM max(now() - next_at) FILTER (WHERE state = 'waiting' AND next_at <= now())), 0)
+            ::float8
+    FROM (SELECT destination AS queue, next_at, CASE WHEN owner IS NOT NULL AND next_at > now() THEN 'running'
                   WHEN {HAS_CHILDREN} THEN 'held' ELSE 'waiting' END AS state
           FROM outbox AS one WHERE {{of}}
-          UNION ALL SELECT destination, 'dead' FROM outbox_dead WHERE {{of}} {{kept}}) AS jobs
+          UNION ALL SELECT destination, NULL, 'dead' FROM outbox_dead WHERE {{of}} {{kept}}) AS jobs
     GROUP BY queue ORDER BY queue
 """
 _DEPTHS_OF_JOBS: Final = _DEPTHS.format(of=_IS_JOB, kept="")
 _DEPTHS_OF_ALL: Final = _DEPTHS.format(
     of="($1::uuid[] IS NULL OR cafe_id = ANY ($1))",
-    kept="UNION ALL SELECT queue, 'done' FROM jobs_done WHERE ($1::uuid[] IS NULL OR cafe_id = ANY ($1))",
+    kept="UNION ALL SELECT queue, NULL, 'done' FROM jobs_done WHERE ($1::uuid[] IS NULL OR cafe_id = ANY ($1))",
 )
 
 
@@ -199,6 +201,8 @@ async def depths(connection: Connection, cafes: Collection[CafeId] | None) -> Se
 
 async def _depths(connection: Connection, query: str, *arguments: Collection[CafeId] | None) -> Sequence[QueueDepth]:
     return [
-        QueueDepth(queue=queue, waiting=waiting, held=held, running=running, done=done, dead=dead)
-        for queue, waiting, held, running, done, dead in await connection.fetch(query, *arguments)
+        QueueDepth(
+            queue=queue, waiting=waiting, held=held, running=running, done=done, dead=dead, oldest_due_s=oldest_due_s
+        )
+        for queue, waiting, held, running, done, dead, oldest_due_s in await connection.fetch(query, *arguments)
     ]

@@ -164,6 +164,10 @@ class Relay:
         self._net.set()
         self._queues.wake()
 
+    def wake_queues(self) -> None:
+        """There are jobs in the table that were not handed over."""
+        self._queues.wake()
+
     def stats(self) -> RelayStats:
         return msgspec.structs.replace(self._stats, held=len(self._held), queues=self._queues.stats())
 

@@ -112,7 +112,8 @@ class OutboxTable:
         return status.endswith(" 1")
 
     async def _execute(self, statement: str, *arguments: object) -> str:
-        return await self._database.transact(lambda connection: connection.execute(statement, *arguments))
+        """One statement, which is a transaction of its own."""
+        return await self._database.read(lambda connection: connection.execute(statement, *arguments))
 
 
 def in_words(failure: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The database as the rest of the house sees it. The only file that knows asyncpg and the loop it needs.
+"""The database as the rest of the house sees it. The only file that knows asyncpg (its loop is in `loop`).
 
 `Database.open()` carries an asyncio loop inside the trio program. A caller hands over a whole piece of work, which runs
 there as **one** coroutine: crossing over once is fast, and a cancelled caller finds the connection given back, since
@@ -22,6 +22,7 @@ import trio
 import trio_asyncio
 
 from tabletap.actors.runtime import Outage
+from tabletap.store.loop import open_loop
 
 _log = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ class Database:
     @asynccontextmanager
     async def open(cls, dsn: str, limits: PoolLimits | None = None) -> AsyncGenerator[Self, None]:
         """The database for as long as the block runs. Opening does not connect, so an outage does not stop a start."""
-        async with trio_asyncio.open_loop() as loop:
+        async with open_loop() as loop:
             database = cls(dsn, limits or PoolLimits(), loop)
             loop.set_exception_handler(_log_failure)
             await loop.run_aio_coroutine(database._create_pool())

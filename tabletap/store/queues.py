@@ -41,7 +41,7 @@ AGAIN_S: Final = 0.2
 
 class QueueStats(msgspec.Struct, kw_only=True):
     """``running``, and since the start ``done``, ``failed`` (attempts) and ``died``, on this node; ``waiting``,
-    ``held`` and ``dead`` of all nodes, as the table was when it was last counted."""
+    ``held``, ``dead`` and ``oldest_due_s`` of all nodes, as the table was when it was last counted."""
 
     running: int = 0
     done: int = 0
@@ -50,6 +50,7 @@ class QueueStats(msgspec.Struct, kw_only=True):
     waiting: int = 0
     held: int = 0
     dead: int = 0
+    oldest_due_s: float = 0.0
 
 
 class _Awaited:
@@ -147,6 +148,7 @@ class Queues:
         for queue, stats in self._stats.items():
             depth = depths.get(queue.value) or QueueDepth(queue=queue.value)
             stats.waiting, stats.held, stats.dead = depth.waiting, depth.held, depth.dead
+            stats.oldest_due_s = depth.oldest_due_s
 
     # -- doing
 
@@ -171,19 +173,22 @@ class Queues:
         return self._look_seconds if rest is None else min(rest, self._look_seconds)
 
     async def _do(self, taken: Taken) -> None:
-        well = False
         try:
-            well = await self._see_to(taken)
+            await self._see_to(taken)
         finally:
             del self._running[taken.id]
-            awaited = self._awaited.pop(taken.id, None)
-            if awaited is not None:
-                awaited.went_well = well
-                awaited.over.set()
+            self._attempted(taken.id, well=False)
             self.wake()
 
-    async def _see_to(self, taken: Taken) -> bool:
-        """One attempt, and what follows from it; whether the job is done."""
+    def _attempted(self, id_: UUID, *, well: bool) -> None:
+        """Tell who waits for it, once."""
+        awaited = self._awaited.pop(id_, None)
+        if awaited is not None:
+            awaited.went_well = well
+            awaited.over.set()
+
+    async def _see_to(self, taken: Taken) -> None:
+        """One attempt, and what follows from it."""
         policy, stats = self._policies[taken.queue], self._stats[taken.queue]
         sent: Sent | None = None
         try:
@@ -208,10 +213,10 @@ class Queues:
                 await self._postpone(taken, failure, pause, attempts)
                 self._tell("job_failed", sent, attempt=attempts, final=False)
         else:
+            # Its effect is durable; that nobody need do it again is of no interest to who waits for it.
+            self._attempted(taken.id, well=True)
             await self._finish(Finished(sent, _what(sent), taken.attempts, taken.started_at, policy.keep_done_s))
             stats.done += 1
-            return True
-        return False
 
     async def _work(self, sent: Sent, policy: QueuePolicy) -> None:
         task = _job(sent).task

@@ -184,7 +184,7 @@ class TestPayments:
     def test_only_the_merchant_comes_in(self, sandbox, path, wrong):
         refused(sandbox.http.get(path, headers=wrong), 401, "UNAUTHORIZED")
 
-    @pytest.mark.parametrize("path", ["/control/statement", "/control/quiet"])
+    @pytest.mark.parametrize("path", ["/control/statement", "/control/quiet", "/control/deliveries"])
     def test_control_needs_the_key(self, sandbox, path):
         refused(httpx.get(sandbox.url + path, trust_env=False), 401, "UNAUTHORIZED")
         told = httpx.get(sandbox.url + path, headers={"Authorization": f"Bearer {KEY}"}, trust_env=False)

@@ -12,6 +12,7 @@ import pytest
 import zxingcpp
 from PIL import Image
 
+from tabletap.domain.vocabulary import Queue
 from tabletap.http.operations import OPERATIONS
 
 from .server import BANK, ROLES, Cafe, Server, Socket, new_key, problem_of
@@ -321,6 +322,11 @@ def test_the_operators_doors_say_how_the_house_is(server: Server, cafe: Cafe) ->
         "tabletap_sockets",
         "tabletap_rooms",
         "tabletap_outbox_delivered",
+        "# HELP tabletap_queue_jobs Jobs in a queue now, by state",
+        "# TYPE tabletap_queue_jobs gauge",
+        "# TYPE tabletap_queue_oldest_due_seconds gauge",
+        "# TYPE tabletap_queue_attempts_total counter",
+        *(f'tabletap_queue_jobs{{queue="{queue}",state="dead"}} 0.0' for queue in Queue),
     ):
         assert name in metrics
     document = server.call("GET", "/openapi.json").json()

@@ -21,6 +21,7 @@ from tabletap.simulate.line import Line
 from tabletap.simulate.rest import Rest
 
 from .crash_server import CrashServer
+from .spent import Spent
 
 AT_ONCE = 48
 TENTHS = 10
@@ -111,14 +112,9 @@ class Bench:
                 self._sample()
 
     def _sample(self) -> None:
-        server = psutil.Process(self._server.pid)
-        postmaster = psutil.Process(self._server.postgres_pid)
-        spent = postmaster.cpu_times()
-        postgres = spent.user + spent.system + spent.children_user + spent.children_system
-        postgres += sum(_cpu(child) for child in postmaster.children())
-        self._samples.append(
-            Sample(self._done, time.monotonic(), _cpu(server), postgres, server.memory_info().rss / MB)
-        )
+        spent = Spent.by(self._server.pid, self._server.postgres_pid)
+        rss_mb = psutil.Process(self._server.pid).memory_info().rss / MB
+        self._samples.append(Sample(self._done, time.monotonic(), spent.server, spent.postgres, rss_mb))
 
     def _result(self) -> Result:
         samples = self._samples
@@ -143,15 +139,6 @@ class Bench:
             orders_per_second=round(self._done / seconds, 1),
             seconds=round(seconds, 1),
         )
-
-
-def _cpu(process: psutil.Process) -> float:
-    """CPU seconds of a process; a backend that has just ended is in its postmaster's count."""
-    try:
-        spent = process.cpu_times()
-    except psutil.NoSuchProcess:
-        return 0.0
-    return float(spent.user + spent.system)
 
 
 def _each(before: float, after: float, one: Sample, two: Sample) -> float:

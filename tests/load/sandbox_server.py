@@ -54,6 +54,12 @@ class SandboxServer:
             self._process.kill()
             self._process.wait()
 
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        assert self._process is not None
+        return self._process.pid
+
     async def ready(self) -> None:
         """Wait until it answers."""
         with trio.fail_after(READY_SECONDS):

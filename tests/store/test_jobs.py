@@ -18,6 +18,7 @@ from tabletap.domain.messages import ReturnUnapplied
 from tabletap.domain.tasks import ProcessWebhook, WithdrawPayments
 from tabletap.domain.vocabulary import Queue
 from tabletap.store.jobs import Jobs, insert
+from tabletap.store.jobs_table import Finished
 from tabletap.store.node import Node
 from tabletap.store.outbox import Relay, RelayLimits
 from tabletap.store.pool import Database
@@ -124,6 +125,10 @@ class Life(NamedTuple):
         await self.store.journal.commit(Commit(author=AUTHOR, version=0, sent=out))
         return out
 
+    async def written(self, count: int) -> None:
+        """Of so many jobs it is written down that they are done."""
+        await until(lambda: sum(stats.done for stats in self.relay.stats().queues.values()) == count)
+
 
 @asynccontextmanager
 async def living(
@@ -174,6 +179,7 @@ async def test_a_job_of_a_commit_is_done_and_remembered_with_its_times(migrated:
         (one,) = await life.send(job(7, priority=4))
         assert await life.relay.delivered([one.id], 10), "who asked may wait for the first attempt"
         assert crew.done == [7]
+        await life.written(1)
         assert await resting(migrated) == []
     ((id_, queue, task, attempts, in_order),) = await rows(
         migrated,
@@ -181,6 +187,21 @@ async def test_a_job_of_a_commit_is_done_and_remembered_with_its_times(migrated:
                AND keep_until = finished_at + interval '1 day' FROM jobs_done""",
     )
     assert (id_, queue, task, attempts, in_order) == (one.id, "webhook-processing", "ProcessWebhook", 0, True)
+
+
+async def test_who_waits_for_an_attempt_hears_of_it_before_it_is_written_down(migrated: Database, crew: Crew) -> None:
+    async with living(migrated, crew.workers) as life:
+        table, written_down = life.relay._queues._table, trio.Event()
+        finish = table.finish
+
+        async def late(finished: Sequence[Finished]) -> None:
+            await written_down.wait()
+            await finish(finished)
+
+        table.finish = late  # type: ignore[method-assign]
+        (one,) = await life.send(job(7))
+        assert await life.relay.delivered([one.id], 10)
+        written_down.set()
 
 
 async def test_a_worker_is_given_the_job_as_it_was_decided(migrated: Database) -> None:
@@ -206,6 +227,7 @@ async def test_a_job_that_the_commit_of_its_effect_has_consumed_is_done_as_well(
         one, two = await life.send(job(1, "same"), job(2, "same"))
         await life.relay.delivered([one.id, two.id], 10)
         assert crew.done == [1, 2]
+        await life.written(2)
         assert await finished(migrated) == {one.id, two.id}
 
 
@@ -272,7 +294,7 @@ async def test_a_delayed_job_comes_when_its_time_has_come_without_anybody_lookin
 ) -> None:
     async with living(migrated, crew.workers, limits=RelayLimits(net_seconds=3600.0)) as life:
         await life.send(job(1, delay_s=0.3), job(2, delay_s=3600.0), job(3))
-        await until(lambda: life.relay.stats().queues[Queue.WEBHOOKS].done == 2)
+        await life.written(2)
         assert sorted(crew.done) == [1, 3]
         assert await resting(migrated) == [2]
         waited = "SELECT count(*) FROM jobs_done WHERE started_at >= created_at + interval '0.3 seconds'"
@@ -312,7 +334,7 @@ async def test_after_its_attempts_a_job_is_a_dead_letter_and_the_next_of_its_key
         await crew.until(2)
         assert crew.done == [2, 1]
         assert not await life.jobs.replay(poisoned.id), "it is not dead any more"
-        await until(lambda: life.relay.stats().queues[Queue.WEBHOOKS].done == 2)
+        await life.written(2)
     assert await rows(migrated, "SELECT attempts FROM jobs_done WHERE id = $1", poisoned.id) == [(0,)]
 
 
@@ -565,6 +587,7 @@ async def test_a_job_may_come_with_somebody_elses_transaction(migrated: Database
         life.relay.hand_over(handed)
         assert await life.relay.delivered([one.id for one in handed], 10)
         assert sorted(crew.done) == [2, 3]
+        await life.written(2)
         assert await finished(migrated) == {one.id for one in handed}
 
 
@@ -605,6 +628,7 @@ async def test_done_jobs_are_kept_for_as_long_as_their_queue_says(migrated: Data
     async with living(migrated, crew.workers, keeping) as life:
         first, second = await life.send(job(1, queue=Queue.ORDERS), job(2, queue=Queue.PAYMENTS))
         await life.relay.delivered([first.id, second.id], 10)
+        await life.written(2)
     now = datetime.now(UTC)
     assert await forget_done_jobs(migrated, now) == 0
     assert await forget_done_jobs(migrated, now + timedelta(minutes=10)) == 1
@@ -623,3 +647,26 @@ async def test_what_is_over_is_written_down_together(migrated: Database, crew: C
         gate.opened.set()
         await until(lambda: life.relay.stats().queues[Queue.WEBHOOKS].done == 30)
         assert migrated.stats().reads - before < 15, "one after the other it would be thirty"
+
+
+async def test_who_says_that_there_are_jobs_has_the_workers_look_and_nobody_else(
+    migrated: Database, crew: Crew
+) -> None:
+    async with living(migrated, crew.workers, limits=RelayLimits(net_seconds=1000)) as life:
+        await migrated.transact(lambda connection: insert(connection, [job(1)]))
+        before = migrated.stats().transactions
+        life.relay.wake_queues()
+        await crew.until(1)
+        await life.written(1)
+        assert migrated.stats().transactions == before  # the net's claim is one
+
+
+async def test_what_waits_is_told_with_how_long_the_oldest_of_it_could_have_been_done(
+    migrated: Database, crew: Crew
+) -> None:
+    async with living(migrated, crew.workers, {}) as life:
+        await migrated.transact(lambda connection: insert(connection, [job(1), job(2), job(3, delay_s=900.0)]))
+        await run(migrated, "UPDATE outbox SET next_at = now() - interval '90 seconds' WHERE key = 'key 1'")
+        (depth,) = await life.jobs.queues()
+        assert (depth.queue, depth.waiting) == (Queue.WEBHOOKS, 3)
+        assert 90 <= depth.oldest_due_s < 900

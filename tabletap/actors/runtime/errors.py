@@ -5,6 +5,7 @@ error                 meaning                                was it executed?
 ====================  =====================================  ==================
 MailboxFull           the actor is behind: come back later   no
 Quarantined           the actor keeps crashing: later        no
+NotRunning            the system is not up yet: later        no
 Stopping              this process goes away: elsewhere      no
 NotExecuted           the deadline passed in the mailbox     no
 OutcomeUnknown        taken, and nobody will say more        perhaps
@@ -39,6 +40,10 @@ class MailboxFull(RefusedForNow):
 
 class Quarantined(RefusedForNow):
     """The actor crashed too often; its address rests until its cool-off ends."""
+
+
+class NotRunning(RefusedForNow):
+    """The system has not been started."""
 
 
 class Stopping(ActorError):

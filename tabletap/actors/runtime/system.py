@@ -18,11 +18,14 @@ from .address import Address
 from .batch import Asked
 from .cell import Cell
 from .clock import Clock, WallClock
-from .errors import NotExecuted, OutcomeUnknown, Stopping
+from .errors import NotExecuted, NotRunning, OutcomeUnknown, Stopping
 from .house import Counters, House, inside
 from .kind import Kind
 from .letters import DeadLetter, DeadLetters
 from .limits import Limits
+
+UP_SECONDS = 1.0
+"""Asked again after so long, a system that did not run yet should."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ class System:
     # Sending.
 
     def tell(self, address: Address, message: Any, size: int = 0) -> None:
-        """Put a message into a mailbox, now. Raises MailboxFull, Quarantined or Stopping; never waits."""
+        """Put a message into a mailbox, now. Raises MailboxFull, Quarantined, NotRunning or Stopping; never waits."""
         cell = self._cells.get(address)
         if cell is None:
             cell = self._activate(address)
@@ -238,8 +241,7 @@ class System:
 
     def _spawn(self, work: Callable[[], Awaitable[None]], name: str) -> None:
         nursery = self._nursery
-        if nursery is None:
-            raise RuntimeError("the system does not run yet")
+        assert nursery is not None
         self._context.run(lambda: nursery.start_soon(work, name=name))
 
     def _activate(self, address: Address) -> Cell:
@@ -249,6 +251,8 @@ class System:
             raise LookupError(f"no kind of actor is called {address.kind!r}")
         if house.stopping:
             house.admit(address)
+        if self._nursery is None:
+            raise NotRunning(address, "is asked before the system runs", UP_SECONDS)
         cell = Cell(address, kind, house)
         self._spawn(cell.live, kind.name)
         self._cells[address] = cell

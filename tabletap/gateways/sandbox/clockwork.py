@@ -4,6 +4,7 @@ One task looks into the book whenever something was written there or falls due. 
 are attempted at once; while the sandbox is down none begins.
 """
 
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -18,6 +19,9 @@ from .wire import SIGNATURE_HEADER
 IN_FLIGHT = 32
 ANSWER_WITHIN_S = 10.0
 ANSWER_BYTES = 64 * 1024
+REMEMBERED = 10_000
+"""Deliveries of which is told how long they took."""
+
 LOOKS_AT_LEAST_EVERY_S = 60.0
 """Against clocks that are set back."""
 
@@ -38,6 +42,9 @@ class Clockwork:
         self._is_down = is_down
         self._woken = trio.Event()
         self._in_flight: set[int] = set()
+        self.answered = 0
+        """Deliveries that got an answer, since the start; ``took_ms`` has the latest of them."""
+        self.took_ms: deque[float] = deque(maxlen=REMEMBERED)
 
     def wake(self) -> None:
         """Something was written, or the sandbox is up again: look now."""
@@ -78,6 +85,7 @@ class Clockwork:
     async def _deliver(self, client: httpx.AsyncClient, letter: Letter) -> int | None:
         """The status of the answer; None without one."""
         headers = {"Content-Type": "application/json", SIGNATURE_HEADER: letter.signature(self._secret)}
+        began = trio.current_time()
         try:
             with trio.fail_after(ANSWER_WITHIN_S):
                 async with client.stream("POST", letter.url, content=letter.body, headers=headers) as answer:
@@ -86,6 +94,8 @@ class Clockwork:
                         read += len(piece)
                         if read > ANSWER_BYTES:
                             break
+                    self.answered += 1
+                    self.took_ms.append(round((trio.current_time() - began) * 1000, 2))
                     return answer.status_code
         except (httpx.HTTPError, httpx.InvalidURL, trio.TooSlowError):
             return None

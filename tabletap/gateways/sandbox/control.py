@@ -112,6 +112,11 @@ def routes(door: Blueprint, sandbox: Sandbox) -> None:
         pending = book.outstanding(now())
         return answer({"quiet": pending == 0, "pending": pending})
 
+    @door.get("/control/deliveries")
+    async def deliveries() -> Response:
+        let_in(sandbox.credentials, merchant=False)
+        return answer({"answered": sandbox.clockwork.answered, "tookMs": list(sandbox.clockwork.took_ms)})
+
 
 def _stated(account: Account) -> StatementPayment:
     return StatementPayment(

@@ -5,7 +5,7 @@ from contextvars import ContextVar
 import pytest
 import trio
 
-from tabletap.actors.runtime import Actor, Address, Asked, Limits, OutcomeUnknown, Stopping, System
+from tabletap.actors.runtime import Actor, Address, Asked, Limits, NotRunning, OutcomeUnknown, Stopping, System
 from tabletap.actors.runtime.testing import Probes, seeded, settle
 
 from .conftest import A, B, Bug
@@ -140,7 +140,7 @@ async def test_being_cancelled_from_outside_is_not_swallowed(autojump_clock):
 
 async def test_a_system_that_does_not_run_takes_nothing():
     system = System({"probe": Probes()})
-    with pytest.raises(RuntimeError):
+    with pytest.raises(NotRunning):
         system.tell(A, 1)
     assert system.live == 0
 
