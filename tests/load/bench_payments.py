@@ -330,7 +330,7 @@ def bench(payments: int, rate: float, at_once: int) -> Result:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.load.bench_payments", description=__doc__)
     parser.add_argument("--payments", type=int, default=600, help="of each phase")
-    parser.add_argument("--rate", type=float, default=25.0, help="payments per second of the steady phase")
+    parser.add_argument("--rate", type=float, default=15.0, help="payments per second of the steady phase")
     parser.add_argument("--at-once", type=int, default=32, help="customers of the crowd, webhooks of the storm")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
