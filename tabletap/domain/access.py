@@ -4,7 +4,9 @@ Every door asks here: ``may_act`` for an operation, ``may_hear`` for a room. A p
 tracking token names one order and speaks for nothing else; nobody is somebody only where an operation is open to all.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from uuid import UUID
 
 import msgspec
@@ -102,12 +104,23 @@ def credit_spender(principal: Principal, customer_id: str | None) -> str | Refus
 
 # -- rooms
 
-_CAFE_ROOMS = {
-    "staff": CREW,
-    "kitchen": frozenset({Role.KITCHEN, Role.STAFF}) | MANAGEMENT,
-    "customers": CREW | {Role.CUSTOMER},
-    "": CREW,
-}
+COOKS = frozenset({Role.KITCHEN, Role.STAFF}) | MANAGEMENT
+
+CAFE_ROOMS: Mapping[str, frozenset[Role]] = MappingProxyType(
+    {
+        "": CREW,
+        "staff": CREW,
+        "kitchen": COOKS,
+        "customers": CREW | {Role.CUSTOMER},
+        "payments": STAFF,
+        "presence": CREW,
+        "alerts": MANAGEMENT,
+    }
+)
+"""Who hears the rooms of their cafe, by what follows its id; roles and stations have rooms besides."""
+
+KINDS = ("cafe", "order", "payment", "flow", "user")
+"""The kinds of rooms."""
 
 
 class Room(msgspec.Struct, frozen=True):
@@ -158,7 +171,7 @@ def _is_part(part: str) -> bool:
         case "station":
             return is_slug(which)
         case _:
-            return part in _CAFE_ROOMS
+            return part in CAFE_ROOMS
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -188,5 +201,5 @@ def _who_hears(part: str) -> frozenset[Role]:
         own = part.removeprefix("role:")
         return MANAGEMENT | ({Role(own)} if own in set(Role) else frozenset())
     if part.startswith("station:"):
-        return _CAFE_ROOMS["kitchen"]
-    return _CAFE_ROOMS[part]
+        return COOKS
+    return CAFE_ROOMS[part]

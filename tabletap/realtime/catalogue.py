@@ -25,6 +25,7 @@ class Hears(StrEnum):
     KITCHEN = "cafe:{id}:kitchen"
     STATION = "cafe:{id}:station:{name}"
     CUSTOMERS = "cafe:{id}:customers"
+    PAYMENTS = "cafe:{id}:payments"
     FLOW = "flow:{id}"
 
 
@@ -48,7 +49,7 @@ class WireType(msgspec.Struct, frozen=True):
 _OWN = frozenset({Hears.ORDER, Hears.USER})
 _CREW = frozenset({Hears.STAFF, Hears.CAFE})
 _COOKS = frozenset({Hears.KITCHEN, Hears.STATION})
-_MONEY = _OWN | {Hears.PAYMENT}
+_MONEY = _OWN | {Hears.PAYMENT, Hears.PAYMENTS}
 
 CATALOGUE: Mapping[str, WireType] = MappingProxyType(
     {
@@ -72,7 +73,7 @@ CATALOGUE: Mapping[str, WireType] = MappingProxyType(
         "payment_update": WireType((p.PaymentNews,), _CREW),
         "payment_state_sync": WireType((p.PaymentState,), _OWN),
         "refund_updated": WireType((p.RefundNews,), _MONEY | _CREW),
-        "credit_updated": WireType((p.CreditNews,), _CREW | {Hears.USER}),
+        "credit_updated": WireType((p.CreditNews,), _CREW | {Hears.USER, Hears.PAYMENTS}),
         "menu_updated": WireType((p.MenuNews,), _CREW | {Hears.KITCHEN, Hears.CUSTOMERS}),
     }
 )

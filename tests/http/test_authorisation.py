@@ -17,7 +17,7 @@ import pytest
 from tabletap.http.auth import ALGORITHM, ISSUER
 from tabletap.http.operations import OPERATIONS
 from tabletap.http.operations.base import Key
-from tabletap.http.sockets.doors import DOORS
+from tabletap.http.sockets.table import DOORS
 
 from .server import MENU, PREPAY, ROLES, SETTINGS, Cafe, Server, fields_at_fault, new_key, problem_of
 
@@ -207,6 +207,8 @@ DOOR_CASES: Mapping[str, DoorCase] = {
     "kitchen": DoorCase(frozenset({"kitchen", "staff"}) | MANAGEMENT),
     "counter": DoorCase(STAFF),
     "customers": DoorCase(frozenset({"customer"}), tracking=True),
+    "payments": DoorCase(STAFF | {"customer"}, tracking=True),
+    "admin": DoorCase(MANAGEMENT),
 }
 
 REFUSALS_OF_A_PERSON = {"AUTH_REQUIRED", "INVALID_TOKEN", "TOKEN_EXPIRED", "FORBIDDEN"}

@@ -1,12 +1,11 @@
-"""The doors (spec R1): ``/ws/{orders|kitchen|counter|customers}?cafe=SLUG``, with a bearer token.
+"""The doors at work: ``/ws/DOOR?cafe=SLUG``, with a bearer token (``table`` says which there are).
 
-A refused client gets an HTTP status, not a socket that closes. Who is admitted hears the door's default room from the
+A refused client gets an HTTP status, not a socket that closes. Who is admitted hears the door's default rooms from the
 offset of the welcome on (or, with ``?after=N``, from there), and may subscribe to others.
 """
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,7 +17,6 @@ from tabletap.actors.ports import CafeEntry, Reader
 from tabletap.actors.runtime import Outage
 from tabletap.domain import access
 from tabletap.domain.access import Principal
-from tabletap.domain.base import Role
 from tabletap.domain.errors import Code, Refusal, invalid
 from tabletap.http.auth import Authenticator
 from tabletap.http.operations.base import Directory
@@ -31,33 +29,11 @@ from tabletap.realtime.session import Admission, Session
 from tabletap.realtime.session import Refusal as Rejection
 from tabletap.realtime.stream import GOING_AWAY
 
+from .table import DOORS, Door
+
 PROTOCOL = "tabletap.v1"
 BEARER = "bearer."
 TOKEN_EXPIRED = 4001
-
-
-class Door(msgspec.Struct, frozen=True):
-    """Who may enter, and the room they hear at once."""
-
-    roles: frozenset[Role]
-    room: Callable[[Principal, CafeEntry], str]
-    tracking: bool = False
-
-
-def _own_room(principal: Principal, _: CafeEntry) -> str:
-    return f"order:{principal.order_id}" if principal.order_id else f"user:{principal.user}"
-
-
-DOORS: Mapping[str, Door] = MappingProxyType(
-    {
-        "orders": Door(access.CREW, lambda _, cafe: f"cafe:{cafe.id}:staff"),
-        "kitchen": Door(
-            frozenset({Role.KITCHEN, Role.STAFF}) | access.MANAGEMENT, lambda _, cafe: f"cafe:{cafe.id}:kitchen"
-        ),
-        "counter": Door(access.STAFF, lambda _, cafe: f"cafe:{cafe.id}:staff"),
-        "customers": Door(frozenset({Role.CUSTOMER}), _own_room, tracking=True),
-    }
-)
 
 
 class Guest(msgspec.Struct, kw_only=True):
@@ -72,10 +48,11 @@ class Guest(msgspec.Struct, kw_only=True):
 
 
 class Welcome(msgspec.Struct, frozen=True, tag="welcome", rename="camel", kw_only=True):
-    """The first message of the server."""
+    """The first message of the server. ``rooms``: what the door gives to everybody, from ``offset`` on."""
 
     session: str
     cafe_id: str
+    rooms: tuple[str, ...]
     offset: int
     heartbeat_ms: int
 
@@ -183,16 +160,18 @@ class Doors:
         return origin is None or origin in self._origins or urlsplit(origin).netloc == host
 
     async def opened(self, session: Session) -> None:
-        """Welcome it; its default room begins with what follows the welcome's offset."""
+        """Welcome it; its default rooms begin with what follows the welcome's offset."""
         guest = guest_of(session)
         self._sessions[session] = guest
-        room = DOORS[guest.door].room(guest.principal, guest.cafe)
+        names = DOORS[guest.door].rooms(guest.principal, guest.cafe)
         self._hub.attach(session, guest.cafe.id)
-        rooms = DefaultRooms(self._hub, self._reader, session, guest.cafe.id, {room: self.snapshot(guest, room)})
+        snapshots = {room: self.snapshot(guest, room) for room in names}
+        rooms = DefaultRooms(self._hub, self._reader, session, guest.cafe.id, snapshots)
         offset = await rooms.hold()
         welcome = Welcome(
             session=session.id,
             cafe_id=str(guest.cafe.id),
+            rooms=names,
             offset=offset,
             heartbeat_ms=self._hub.limits.heartbeat_ms,
         )
