@@ -27,7 +27,7 @@ from tabletap.banking import Banking, workers
 from tabletap.domain.base import Kind, Ref
 from tabletap.domain.charge import Charge
 from tabletap.http import openapi
-from tabletap.http.auth import Authenticator, AuthSettings
+from tabletap.http.auth import Authenticator
 from tabletap.http.directory import CafeDirectory
 from tabletap.http.dispatch import Dispatcher
 from tabletap.http.limits import RateLimiter
@@ -36,19 +36,21 @@ from tabletap.http.metrics import Metered, Metrics
 from tabletap.http.operations import OPERATIONS
 from tabletap.http.operations.base import Services
 from tabletap.http.rest import Report, build
+from tabletap.http.revoked import Revoked
 from tabletap.http.sockets.commands import Commands
 from tabletap.http.sockets.doors import Doors
 from tabletap.realtime.hub import Hub, HubLimits
 from tabletap.realtime.session import serve_session
 from tabletap.realtime.tickets import tickets_from
-from tabletap.settings import Settings, secret_of
+from tabletap.settings import Settings, auth_of
 from tabletap.store.balances import Balances
-from tabletap.store.embedded import EmbeddedPostgres
+from tabletap.store.embedded import EmbeddedPostgres, serving
 from tabletap.store.jobs import Jobs
 from tabletap.store.migrate import migrate
 from tabletap.store.outbox import Relay
 from tabletap.store.pool import Database
 from tabletap.store.reader import Reader
+from tabletap.store.revocations import RevocationTable
 from tabletap.store.statements import StatementTable
 from tabletap.store.sweep import keep_sweeping
 from tabletap.store.trail import Trail
@@ -80,6 +82,18 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
         for applied in await migrate(database):
             log.info("migration_applied", migration=applied)
         yield database
+
+
+@asynccontextmanager
+async def reach_database(settings: Settings) -> AsyncIterator[Database]:
+    """For a command beside a server at work: its database as it runs; else opened for this."""
+    dsn = settings.server.database_url or serving(settings.state)
+    if dsn:
+        async with Database.open(dsn, settings.pool) as database:
+            yield database
+    else:
+        async with open_database(settings) as database:
+            yield database
 
 
 class Server:
@@ -143,13 +157,8 @@ class Server:
             return_to=self._return_to,
             now=clock.now,
         )
-        self.auth = Authenticator(
-            AuthSettings(
-                secret=secret_of(settings),
-                token_lifetime_s=settings.auth.token_lifetime_s,
-                leeway_s=settings.auth.leeway_s,
-            )
-        )
+        self.revoked = Revoked(RevocationTable(database), settings.revoked, clock.now)
+        self.auth = Authenticator(auth_of(settings), self.revoked.judge)
         self.doors = Doors(
             hub=self.hub,
             reader=self.reader,
@@ -158,6 +167,7 @@ class Server:
             allowed_origins=settings.rest.allowed_origins,
             now=clock.now,
         )
+        self.revoked.changed = self.doors.shut_out
         self.dispatcher = Dispatcher(
             Services(
                 desk=self.desk,
@@ -174,6 +184,7 @@ class Server:
                 reconciliation=self.banking.reconciliation,
                 jobs=Jobs(database, self.relay),
                 auth=self.auth,
+                revoked=self.revoked,
                 public_url=self.public_url,
                 now=clock.now,
                 new_id=uuid7,
@@ -208,6 +219,8 @@ class Server:
                 await house.start(self.waker.run)
                 await self.directory.refresh()
                 house.start_soon(self.directory.run)
+                await self.revoked.refresh()
+                house.start_soon(self.revoked.run)
                 house.start_soon(self.doors.run)
                 await house.start(self.banking.run)
                 await self._wake_kitchens()
@@ -320,6 +333,7 @@ class Server:
             "outbox_held": relay.held,
             "sockets": self.doors.sessions,
             "rooms": len(self.hub.rooms),
+            "tokens_revoked": len(self.revoked),
             "wakes_held": self.waker.held,
             **self.banking.reconciliation.figures(),
         }

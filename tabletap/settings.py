@@ -18,9 +18,11 @@ from tabletap.domain.jobs import QueuePolicy
 from tabletap.domain.vocabulary import Queue
 from tabletap.gateways.payconic import PayconicSettings
 from tabletap.gateways.stripe import StripeSettings
+from tabletap.http.auth import AuthSettings
 from tabletap.http.limits import RateLimits
 from tabletap.http.listener import ListenerLimits
 from tabletap.http.rest import RestSettings
+from tabletap.http.revoked import RevokedSettings
 from tabletap.realtime.rooms import RoomLimits
 from tabletap.realtime.stream import SessionLimits
 from tabletap.store.embedded import EmbeddedLimits
@@ -64,7 +66,10 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 class AuthLifetimes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     token_lifetime_s: int
+    longest_lifetime_s: int
     leeway_s: int
+    revoked_per_cafe: int
+    revoked_read_every_s: float
 
 
 class SocketSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -110,6 +115,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError(f"queues.{Queue.PAYMENTS}.deadline_s must be longer than a provider's timeout_s")
 
     @property
+    def revoked(self) -> RevokedSettings:
+        auth = self.auth
+        kept_s = auth.longest_lifetime_s + auth.leeway_s
+        return RevokedSettings(kept_s=kept_s, per_cafe=auth.revoked_per_cafe, read_every_s=auth.revoked_read_every_s)
+
+    @property
     def state(self) -> Path:
         return Path(self.server.state).resolve()
 
@@ -138,6 +149,16 @@ def _laid_over(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any
         under = below.get(key)
         merged[key] = _laid_over(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
     return merged
+
+
+def auth_of(settings: Settings) -> AuthSettings:
+    """How this installation's tokens are made and read."""
+    return AuthSettings(
+        secret=secret_of(settings),
+        token_lifetime_s=settings.auth.token_lifetime_s,
+        leeway_s=settings.auth.leeway_s,
+        longest_lifetime_s=settings.auth.longest_lifetime_s,
+    )
 
 
 def secret_of(settings: Settings) -> bytes:

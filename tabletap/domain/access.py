@@ -26,13 +26,16 @@ INSTALLATION = frozenset({Role.ADMIN})
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks. ``cafes`` None: all of them (the installation's admin). ``order_id``: by its tracking token."""
+    """Who asks. ``cafes`` None: all of them (the installation's admin). ``order_id``: by its tracking token.
+    ``token_id``, ``issued_at``: of a person's token."""
 
     role: Role
     user: str | None = None
     cafes: frozenset[CafeId] | None = frozenset()
     order_id: OrderId | None = None
     expires_at: datetime | None = None
+    issued_at: datetime | None = None
+    token_id: str | None = None
     device: str | None = None
 
     @property

@@ -176,6 +176,9 @@ CASES: Mapping[str, Case] = {
     "endpoints.attempts": Case(MANAGEMENT, lambda p: p.of_endpoint()),
     "endpoints.replay": Case(MANAGEMENT, lambda p: p.of_message()),
     "endpoints.test": Case(MANAGEMENT, lambda p: p.of_endpoint()),
+    "tokens.revoke": Case(MANAGEMENT, lambda p: p.of_cafe(tokenId=new_key())),
+    "tokens.revoked": Case(MANAGEMENT, lambda p: p.of_cafe()),
+    "installation.revoke": Case(ADMIN, lambda p: {"user": f"nobody-{new_key()}"}),
     "webhooks.list": Case(ADMIN, lambda p: {}),
     "webhooks.rejections": Case(ADMIN, lambda p: {}),
     "webhooks.replay": Case(ADMIN, lambda p: p.of_webhook()),
@@ -192,6 +195,7 @@ OF_NO_CAFE = {
     "installation.queues",
     "installation.dead_letters",
     "installation.replay",
+    "installation.revoke",
     "reconciliation.newest",
     "reconciliation.run",
 }
@@ -270,6 +274,8 @@ def forged(server: Server, **changed: Any) -> Iterator[tuple[str, str, str]]:
     yield "without expiry", signed(without="exp"), invalid
     yield "without issuer", signed(without="iss"), invalid
     yield "without a user", signed(without="sub"), invalid
+    yield "good for years", signed(exp=now + timedelta(days=400)), invalid
+    yield "made at no time", signed(iat="yesterday"), invalid
     yield "of the house itself", signed(role="system"), invalid
     yield "of an unknown role", signed(role="emperor"), invalid
     yield "of all cafes without being the admin", signed(cafes=["*"]), invalid

@@ -18,6 +18,7 @@ from . import (
     payments,
     statements,
     tips,
+    tokens,
     webhooks,
 )
 from .base import Operation
@@ -39,6 +40,7 @@ OPERATIONS: MappingProxyType[str, Operation] = MappingProxyType(
             ledger,
             audit,
             jobs,
+            tokens,
         )
         for operation in noun.OPERATIONS
     }

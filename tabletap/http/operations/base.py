@@ -22,6 +22,7 @@ from tabletap.domain.access import Access, Principal, Subject
 from tabletap.domain.base import By, CafeId, Kind, OrderId, PaymentId, Ref
 from tabletap.domain.vocabulary import Method
 from tabletap.http.auth import Authenticator
+from tabletap.http.revoked import Revoked
 
 
 class Key(Enum):
@@ -74,6 +75,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     reconciliation: Reconciliation
     jobs: JobBoard
     auth: Authenticator
+    revoked: Revoked
     public_url: Callable[[], str]
     now: Callable[[], datetime]
     new_id: Callable[[], UUID]

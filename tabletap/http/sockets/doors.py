@@ -22,6 +22,7 @@ from tabletap.http.auth import Authenticator
 from tabletap.http.operations.base import Directory
 from tabletap.http.problems import STATUS, headers, problem
 from tabletap.http.rest import bearer
+from tabletap.http.revoked import REVOKED
 from tabletap.realtime.defaults import DefaultRooms
 from tabletap.realtime.frames import message_frame
 from tabletap.realtime.hub import Hub
@@ -163,6 +164,7 @@ class Doors:
         """Welcome it; its default rooms begin with what follows the welcome's offset."""
         guest = guest_of(session)
         self._sessions[session] = guest
+        self._shut_out(session, guest)  # by what was revoked while it was on its way in
         names = DOORS[guest.door].rooms(guest.principal, guest.cafe)
         self._hub.attach(session, guest.cafe.id)
         snapshots = {room: self.snapshot(guest, room) for room in names}
@@ -227,6 +229,20 @@ class Doors:
         """The server goes away."""
         for session in tuple(self._sessions):
             session.close(GOING_AWAY, "the server is going down")
+
+    def shut_out(self) -> None:
+        """Close the sessions whose token is good no longer at their cafe (code 4001)."""
+        for session, guest in tuple(self._sessions.items()):
+            self._shut_out(session, guest)
+
+    def _shut_out(self, session: Session, guest: Guest) -> None:
+        judged = self._auth.judge(guest.principal)
+        if isinstance(judged, Refusal):
+            session.close(TOKEN_EXPIRED, judged.message)
+        elif guest.principal.order_id is None and not judged.belongs_to(guest.cafe.id):
+            session.close(TOKEN_EXPIRED, REVOKED.message)
+        else:
+            guest.principal = judged
 
     async def run(self) -> None:
         """Close the sessions whose token has expired (code 4001), within a second of it."""
