@@ -26,6 +26,7 @@ from tabletap.actors.runtime import DeadLetter, Limits, Outage, System, Waker, W
 from tabletap.banking import Banking, workers
 from tabletap.domain.base import Kind, Ref
 from tabletap.domain.charge import Charge
+from tabletap.entrance import Entrance
 from tabletap.http import openapi
 from tabletap.http.auth import Authenticator
 from tabletap.http.directory import CafeDirectory
@@ -37,8 +38,6 @@ from tabletap.http.operations import OPERATIONS
 from tabletap.http.operations.base import Services
 from tabletap.http.rest import Report, build
 from tabletap.http.revoked import Revoked
-from tabletap.http.sockets.commands import Commands
-from tabletap.http.sockets.doors import Doors
 from tabletap.realtime.hub import Hub, HubLimits
 from tabletap.realtime.session import serve_session
 from tabletap.realtime.tickets import tickets_from
@@ -159,14 +158,8 @@ class Server:
         )
         self.revoked = Revoked(RevocationTable(database), settings.revoked, clock.now)
         self.auth = Authenticator(auth_of(settings), self.revoked.judge)
-        self.doors = Doors(
-            hub=self.hub,
-            reader=self.reader,
-            auth=self.auth,
-            directory=self.directory,
-            allowed_origins=settings.rest.allowed_origins,
-            now=clock.now,
-        )
+        self.entrance = Entrance(settings, self.hub, self.reader, self.auth, self.directory, clock.now)
+        self.doors = self.entrance.doors
         self.revoked.changed = self.doors.shut_out
         self.dispatcher = Dispatcher(
             Services(
@@ -185,13 +178,14 @@ class Server:
                 jobs=Jobs(database, self.relay),
                 auth=self.auth,
                 revoked=self.revoked,
+                presence=self.entrance.presence,
                 public_url=self.public_url,
                 now=clock.now,
                 new_id=uuid7,
             ),
             RateLimiter(settings.rates),
         )
-        Commands(dispatcher=self.dispatcher, hub=self.hub, reader=self.reader, auth=self.auth, doors=self.doors)
+        self.entrance.open(self.dispatcher)
 
     def public_url(self) -> str:
         """Where customers reach this server."""
@@ -221,7 +215,7 @@ class Server:
                 house.start_soon(self.directory.run)
                 await self.revoked.refresh()
                 house.start_soon(self.revoked.run)
-                house.start_soon(self.doors.run)
+                house.start_soon(self.entrance.run)
                 await house.start(self.banking.run)
                 await self._wake_kitchens()
                 await self._serve(stop, task_status)
@@ -331,10 +325,10 @@ class Server:
             "outbox_failed": relay.failed,
             "outbox_dead": relay.dead,
             "outbox_held": relay.held,
-            "sockets": self.doors.sessions,
             "rooms": len(self.hub.rooms),
             "tokens_revoked": len(self.revoked),
             "wakes_held": self.waker.held,
+            **self.entrance.figures(),
             **self.banking.reconciliation.figures(),
         }
 

@@ -23,6 +23,10 @@ from tabletap.http.limits import RateLimits
 from tabletap.http.listener import ListenerLimits
 from tabletap.http.rest import RestSettings
 from tabletap.http.revoked import RevokedSettings
+from tabletap.http.sockets.gate import HandshakeLimits, MessageLimits
+from tabletap.http.sockets.table import DOORS
+from tabletap.http.sockets.watch import WatchSettings
+from tabletap.realtime.presence import PresenceSettings
 from tabletap.realtime.rooms import RoomLimits
 from tabletap.realtime.stream import SessionLimits
 from tabletap.store.embedded import EmbeddedLimits
@@ -74,6 +78,15 @@ class AuthLifetimes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 class SocketSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     heartbeat_ms: int
+    message_depth: int
+
+
+class DoorLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a door has of its own instead of what ``[sessions]`` says."""
+
+    messages_per_second: float
+    message_burst: int
+    commands_in_flight: int
 
 
 class ActorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,6 +111,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sessions: SessionLimits
     rooms: RoomLimits
     sockets: SocketSettings
+    doors: dict[str, DoorLimits]
+    handshakes: HandshakeLimits
+    messages: MessageLimits
+    presence: PresenceSettings
+    watch: WatchSettings
     actors: ActorSettings
     pool: PoolLimits
     embedded: EmbeddedLimits
@@ -113,6 +131,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         patience_s = max(self.payconic.timeout_s, self.stripe.timeout_s)
         if self.queues[Queue.PAYMENTS].deadline_s <= patience_s:
             raise ValueError(f"queues.{Queue.PAYMENTS}.deadline_s must be longer than a provider's timeout_s")
+
+    @property
+    def sessions_at(self) -> Mapping[str, SessionLimits]:
+        """The limits of sessions at doors that have their own. Raises ValueError for a door that there is not."""
+        if unknown := self.doors.keys() - DOORS.keys():
+            raise ValueError(f"[doors] names a door that there is not: {min(unknown)}")
+        return {
+            door: msgspec.structs.replace(self.sessions, **msgspec.structs.asdict(own))
+            for door, own in self.doors.items()
+        }
 
     @property
     def revoked(self) -> RevokedSettings:

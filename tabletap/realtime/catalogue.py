@@ -27,6 +27,9 @@ class Hears(StrEnum):
     CUSTOMERS = "cafe:{id}:customers"
     PAYMENTS = "cafe:{id}:payments"
     FLOW = "flow:{id}"
+    PRESENCE = "cafe:{id}:presence"
+    ALERTS = "cafe:{id}:alerts"
+    ANNOUNCEMENTS = "cafe:{id}:announcements"
 
 
 ALSO: Mapping[Hears, tuple[Role, ...]] = MappingProxyType(
@@ -93,3 +96,13 @@ FLOWS: Mapping[str, WireType] = MappingProxyType(
     }
 )
 """What is told of flows (``flows``), which are in no log. A step is all the jobs that one job waits for."""
+
+DOORS: Mapping[str, WireType] = MappingProxyType(
+    {
+        "presence_updated": WireType((p.PresenceNews,), frozenset({Hears.PRESENCE})),
+        "alert_raised": WireType((p.Alert,), frozenset({Hears.ALERTS})),
+        "announcement": WireType((p.Announcement,), frozenset({Hears.ANNOUNCEMENTS})),
+    }
+)
+"""What is told of the doors themselves (``presence``, ``sending``) and is in no log either: offsets stand still. The
+room of announcements cannot be asked for: they come to everybody they are for."""

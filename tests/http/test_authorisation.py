@@ -178,6 +178,9 @@ CASES: Mapping[str, Case] = {
     "endpoints.test": Case(MANAGEMENT, lambda p: p.of_endpoint()),
     "tokens.revoke": Case(MANAGEMENT, lambda p: p.of_cafe(tokenId=new_key())),
     "tokens.revoked": Case(MANAGEMENT, lambda p: p.of_cafe()),
+    "cafes.announce": Case(MANAGEMENT, lambda p: p.of_cafe(text="closing soon", excludeRoles=["customer"])),
+    "connections.list": Case(MANAGEMENT, lambda p: p.of_cafe()),
+    "connections.count": Case(ADMIN, lambda p: {}),
     "installation.revoke": Case(ADMIN, lambda p: {"user": f"nobody-{new_key()}"}),
     "webhooks.list": Case(ADMIN, lambda p: {}),
     "webhooks.rejections": Case(ADMIN, lambda p: {}),
@@ -196,6 +199,7 @@ OF_NO_CAFE = {
     "installation.dead_letters",
     "installation.replay",
     "installation.revoke",
+    "connections.count",
     "reconciliation.newest",
     "reconciliation.run",
 }

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from . import (
     audit,
     cafes,
+    connections,
     credits,  # noqa: A004  the builtin is for the interactive prompt
     drawers,
     endpoints,
@@ -41,6 +42,7 @@ OPERATIONS: MappingProxyType[str, Operation] = MappingProxyType(
             audit,
             jobs,
             tokens,
+            connections,
         )
         for operation in noun.OPERATIONS
     }

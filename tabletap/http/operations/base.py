@@ -23,6 +23,7 @@ from tabletap.domain.base import By, CafeId, Kind, OrderId, PaymentId, Ref
 from tabletap.domain.vocabulary import Method
 from tabletap.http.auth import Authenticator
 from tabletap.http.revoked import Revoked
+from tabletap.realtime.presence import Presence
 
 
 class Key(Enum):
@@ -76,6 +77,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     jobs: JobBoard
     auth: Authenticator
     revoked: Revoked
+    presence: Presence
     public_url: Callable[[], str]
     now: Callable[[], datetime]
     new_id: Callable[[], UUID]
