@@ -97,7 +97,7 @@ FLOWS: Mapping[str, WireType] = MappingProxyType(
 )
 """What is told of flows (``flows``), which are in no log. A step is all the jobs that one job waits for."""
 
-DOORS: Mapping[str, WireType] = MappingProxyType(
+OF_DOORS: Mapping[str, WireType] = MappingProxyType(
     {
         "presence_updated": WireType((p.PresenceNews,), frozenset({Hears.PRESENCE})),
         "alert_raised": WireType((p.Alert,), frozenset({Hears.ALERTS})),
