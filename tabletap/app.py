@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
@@ -27,7 +28,7 @@ from tabletap.banking import Banking, workers
 from tabletap.domain.base import Kind, Ref
 from tabletap.domain.charge import Charge
 from tabletap.entrance import Entrance
-from tabletap.http import openapi
+from tabletap.http import asyncapi, openapi
 from tabletap.http.auth import Authenticator
 from tabletap.http.directory import CafeDirectory
 from tabletap.http.dispatch import Dispatcher
@@ -232,7 +233,7 @@ class Server:
             self.auth,
             settings.rest,
             reports=self._reports(),
-            openapi=msgspec.json.encode(openapi.document(OPERATIONS.values(), __version__)),
+            documents=self._documents(),
             slug_exists=lambda slug: self.directory.by_slug(slug) is not None,
         )
 
@@ -260,6 +261,19 @@ class Server:
         for entry in await self.reader.cafes():
             if await self.reader.orders(entry.id, active=True, limit=1):
                 self.desk.nudge(Ref(Kind.CAFE, entry.id, entry.id), Nudge())
+
+    def _documents(self) -> Mapping[str, Callable[[], bytes]]:
+        """What clients can know of the doors."""
+
+        def sockets() -> bytes:
+            url = urlsplit(self.public_url())
+            secure = url.scheme == "https"
+            return msgspec.json.encode(asyncapi.document(OPERATIONS.values(), __version__, url.netloc, secure=secure))
+
+        return {
+            "/openapi.json": lambda: msgspec.json.encode(openapi.document(OPERATIONS.values(), __version__)),
+            "/asyncapi.json": sockets,
+        }
 
     # -- what the operator sees
 

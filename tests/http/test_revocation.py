@@ -50,6 +50,37 @@ async def test_the_sockets_of_a_token_close_and_no_door_opens_to_it_again(door: 
     assert [one["tokenId"] for one in listed] == [ident]
 
 
+async def test_who_is_connected_is_listed_with_what_it_takes_to_shut_them_out(server: Server) -> None:
+    cafe = server.open_cafe()
+    token, ann = server.token("staff", cafe.id, user="sam"), server.place(cafe)["trackingToken"]
+    path, owner = f"/api/{cafe.slug}/connections", cafe.tokens["owner"]
+    async with (
+        server.socket("counter", cafe, token, device="Till 2") as sam,
+        server.socket("customers", None, ann) as customer,
+        server.socket("admin", cafe, owner) as admin,
+    ):
+        listed = server.call("GET", path, owner).json()
+        assert listed["total"] == 3
+        by_session = {one["session"]: one for one in listed["connections"]}
+        assert by_session.keys() == {socket.welcome["session"] for socket in (sam, customer, admin)}
+        there = by_session[sam.welcome["session"]]
+        assert (there["user"], there["role"], there["door"], there["device"]) == ("sam", "staff", "counter", "Till 2")
+        assert "user" not in by_session[customer.welcome["session"]]
+        assert len(server.call("GET", f"{path}?limit=2", owner).json()["connections"]) == 2
+        counted = server.call("GET", "/api/admin/connections", server.admin).json()
+        assert {"cafeId": cafe.id, "connected": 3} in counted["byCafe"]
+        scoped = server.call("GET", "/api/admin/connections", cafe.tokens["admin"]).json()
+        assert scoped["total"] == 3
+        assert scoped["byDoor"] == {"counter": 1, "customers": 1, "admin": 1}
+        assert scoped["byRole"] == {"staff": 1, "customer": 1, "owner": 1}
+        revoke(server, cafe, owner, tokenId=there["tokenId"])
+        assert await closed_in_time(sam) == 4001
+        assert server.call("GET", path, owner).json()["total"] == 2
+    metrics = server.call("GET", "/metrics").text
+    assert "tabletap_sockets_at_admin " in metrics
+    assert "tabletap_doors_alerts_flood " in metrics
+
+
 async def test_a_person_is_shut_out_of_the_cafe_and_of_no_other(server: Server) -> None:
     here, there = server.open_cafe(), server.open_cafe()
     token = server.token("staff", here.id, there.id, user="sam")
