@@ -81,12 +81,12 @@ class SocketSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     message_depth: int
 
 
-class DoorLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a door has of its own instead of what ``[sessions]`` says."""
+class DoorLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a door has of its own; what is left out is as ``[sessions]`` says."""
 
-    messages_per_second: float
-    message_burst: int
-    commands_in_flight: int
+    messages_per_second: float | None = None
+    message_burst: int | None = None
+    commands_in_flight: int | None = None
 
 
 class ActorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -127,19 +127,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     queues: dict[Queue, QueuePolicy]
 
     def __post_init__(self) -> None:
-        """Raises ValueError where a job would be given up while its provider may still answer."""
+        """Raises ValueError where a job would be given up while its provider may still answer, and for limits of a
+        door that there is not."""
+        if unknown := self.doors.keys() - DOORS.keys():
+            raise ValueError(f"[doors] names a door that there is not: {min(unknown)}")
         patience_s = max(self.payconic.timeout_s, self.stripe.timeout_s)
         if self.queues[Queue.PAYMENTS].deadline_s <= patience_s:
             raise ValueError(f"queues.{Queue.PAYMENTS}.deadline_s must be longer than a provider's timeout_s")
 
     @property
     def sessions_at(self) -> Mapping[str, SessionLimits]:
-        """The limits of sessions at doors that have their own. Raises ValueError for a door that there is not."""
-        if unknown := self.doors.keys() - DOORS.keys():
-            raise ValueError(f"[doors] names a door that there is not: {min(unknown)}")
+        """The limits of sessions at doors that have their own."""
         return {
-            door: msgspec.structs.replace(self.sessions, **msgspec.structs.asdict(own))
-            for door, own in self.doors.items()
+            door: msgspec.structs.replace(self.sessions, **msgspec.to_builtins(own)) for door, own in self.doors.items()
         }
 
     @property

@@ -107,6 +107,7 @@ class Presence:
         self._node = node
         self._here: dict[CafeId, dict[Listener, Connection]] = {}
         self._came: dict[str, Connection] = {}
+        self._renewed: dict[str, Connection] = {}
         self._went: dict[str, Connection] = {}
 
     def enter(self, session: Listener, connection: Connection) -> None:
@@ -114,13 +115,24 @@ class Presence:
         self._here.setdefault(connection.cafe_id, {})[session] = connection
         self._came[connection.session] = connection
 
+    def renew(self, session: Listener, cafe_id: CafeId, token_id: str | None) -> None:
+        """It goes on under another token. That is written down and told to nobody."""
+        before = self._here.get(cafe_id, {}).get(session)
+        if before is not None:
+            renewed = msgspec.structs.replace(before, token_id=token_id)
+            self._here[cafe_id][session] = renewed
+            (self._came if renewed.session in self._came else self._renewed)[renewed.session] = renewed
+
     def leave(self, session: Listener, cafe_id: CafeId) -> None:
         """It has ended. Who was not told of yet has never been there."""
         sessions = self._here.get(cafe_id, {})
         connection = sessions.pop(session, None)
         if not sessions:
             self._here.pop(cafe_id, None)
-        if connection is not None and self._came.pop(connection.session, None) is None:
+        if connection is None:
+            return
+        self._renewed.pop(connection.session, None)
+        if self._came.pop(connection.session, None) is None:
             self._went[connection.session] = connection
 
     async def connections(self, cafe_id: CafeId | None) -> Sequence[Connection]:
@@ -140,11 +152,11 @@ class Presence:
 
     async def tell(self) -> None:
         """Write down who has come and gone since the last time, and say it in the rooms of their cafes."""
-        came, went = tuple(self._came.values()), tuple(self._went.values())
-        if not came and not went:
+        came, renewed, went = (tuple(some.values()) for some in (self._came, self._renewed, self._went))
+        if not came and not renewed and not went:
             return
-        self._came, self._went = {}, {}
-        await self._roster.note(self._node, came, went)
+        self._came, self._renewed, self._went = {}, {}, {}
+        await self._roster.note(self._node, came + renewed, went)
         for cafe_id in dict.fromkeys(one.cafe_id for one in (*came, *went)):
             for news in self._news(cafe_id, came, went):
                 self._sending.to_room(cafe_id, f"cafe:{cafe_id}:presence", "presence_updated", news)

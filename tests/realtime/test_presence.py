@@ -40,9 +40,15 @@ class Node:
         self.hub = Hub()
         settings = PresenceSettings(tick_s=0.5, lease_s=15, renew_s=5, changes_per_event=changes_per_event)
         sending = Sending(self.hub, Ids(), lambda: NOON)
-        self.presence = Presence(sending, roster or MemoryRoster(), settings, UUID(int=node))
+        self.roster, self.node = roster or MemoryRoster(), UUID(int=node)
+        self.presence = Presence(sending, self.roster, settings, self.node)
         self.listener = FakeSession()
         self.hub.rooms.join(self.listener, ROOM)
+
+    async def listed(self) -> dict[str | None, str | None]:
+        """Who is in the list while the node is alive, and by which token."""
+        await self.roster.renew(self.node, 15)
+        return {one.user: one.token_id for one in await self.presence.connections(CAFE)}
 
     def enter(self, one: Connection) -> FakeSession:
         session = FakeSession()
@@ -85,7 +91,22 @@ async def test_who_came_and_went_between_two_tellings_was_never_there() -> None:
     node.presence.leave(node.enter(connection("s1")), CAFE)
     await node.presence.tell()
     assert node.told == []
-    assert list(await node.presence.connections(CAFE)) == []
+    assert await node.listed() == {}
+
+
+async def test_a_fresh_token_is_listed_and_told_to_nobody() -> None:
+    node = Node()
+    sam, kim = node.enter(connection("sam", token_id="t1")), node.enter(connection("kim"))
+    node.presence.renew(kim, CAFE, "t2")
+    await node.presence.tell()
+    node.presence.renew(sam, CAFE, "t3")
+    node.presence.renew(FakeSession(), CAFE, "t4")
+    assert await node.listed() == {"sam": "t3", "kim": "t2"}
+    assert len(node.told) == 1
+    node.presence.renew(sam, CAFE, "t5")
+    node.presence.leave(sam, CAFE)
+    assert await node.listed() == {"kim": "t2"}
+    assert node.names("left") == [[], ["sam"]]
 
 
 async def test_a_storm_is_told_in_pieces_of_which_none_is_missing() -> None:

@@ -77,7 +77,7 @@ class Admissions:
         if isinstance(guest, Guest):
             guest = self._gate.identified(f"{guest.cafe.id} {guest.who}", str(guest.cafe.id)) or guest
         if isinstance(guest, Refusal):
-            if stopped is None and STATUS[guest.code] < 500:
+            if guest.code is not Code.RATE_LIMIT_EXCEEDED and STATUS[guest.code] < 500:
                 self._gate.failed(remote)
             self._watch.turned_away(remote, self._cafe_of(request))
         return guest

@@ -188,6 +188,7 @@ class Commands:
         if not same or not (renewed.order_id or renewed.belongs_to(guest.cafe.id)):
             return Refusal(Code.FORBIDDEN, "the token is somebody else's")
         guest.principal = msgspec.structs.replace(renewed, device=was.device)
+        self._doors.renewed(session, guest)
         session.send(message_frame(Reply(said.id, {"expiresAt": renewed.expires_at})))
         return None
 

@@ -128,6 +128,10 @@ class Doors:
         self._watch.entered(guest.cafe.id, guest.address, guest.principal.user, guest.principal.token_id)
         rooms.open(guest.after)
 
+    def renewed(self, session: Session, guest: Guest) -> None:
+        """It has shown a fresh token."""
+        self._presence.renew(session, guest.cafe.id, guest.principal.token_id)
+
     def _connection(self, session: Session, guest: Guest) -> Connection:
         principal = guest.principal
         return Connection(
