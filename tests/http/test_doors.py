@@ -131,13 +131,13 @@ async def close_code(client: WebSocketConnection) -> int:
 
 @pytest.mark.parametrize("sort", ["address", "user", "cafe"])
 async def test_one_handshake_too_many_is_answered_429_and_when_to_come_again(sort: str) -> None:
-    async with house(handshakes={f"{sort}_burst": 2, f"{sort}_per_min": 6}) as opened:
+    async with house(handshakes={f"{sort}_burst": 2, f"{sort}_per_min": 1}) as opened:
         token = opened.token()
         for _ in range(2):
             await heard(await opened.connect(token), "welcome")
         headers, problem = await opened.refused(token, 429)
         assert problem["code"] == "RATE_LIMIT_EXCEEDED"
-        assert 1 <= int(headers["retry-after"]) <= 10
+        assert 1 <= int(headers["retry-after"]) <= 60
 
 
 async def test_who_guesses_tokens_is_not_looked_at_any_longer_and_management_is_told() -> None:
@@ -146,7 +146,7 @@ async def test_who_guesses_tokens_is_not_looked_at_any_longer_and_management_is_
         admin = await opened.connect(opened.token(Role.OWNER, "ola"), "admin")
         welcome = await heard(admin, "welcome")
         assert welcome["rooms"] == [f"cafe:{CAFE.id}", f"cafe:{CAFE.id}:presence", f"cafe:{CAFE.id}:alerts"]
-        await trio.sleep(0.2)  # its rooms have begun
+        await say(admin)  # its rooms begin with that
         for _ in range(3):
             await opened.refused("guess", 401)
         alert = await heard(admin, "alert_raised")
@@ -156,11 +156,11 @@ async def test_who_guesses_tokens_is_not_looked_at_any_longer_and_management_is_
 
 
 async def test_a_door_may_have_limits_of_its_own_and_a_flood_is_closed_4029() -> None:
-    tight = {"messages_per_second": 1.0, "message_burst": 5, "commands_in_flight": 4}
+    tight = {"messages_per_second": 0.001, "message_burst": 5, "commands_in_flight": 4}
     async with house(doors={"kitchen": tight}, watch={"floods": 1}) as opened:
         admin = await opened.connect(opened.token(Role.OWNER, "ola"), "admin")
         await heard(admin, "welcome")
-        await trio.sleep(0.2)
+        await say(admin)
         cook = await opened.connect(opened.token(Role.KITCHEN, "kim"), "kitchen")
         waiter = await opened.connect(opened.token())
         for _ in range(6):
@@ -173,7 +173,7 @@ async def test_a_door_may_have_limits_of_its_own_and_a_flood_is_closed_4029() ->
 
 
 async def test_a_person_who_floods_on_many_sockets_is_closed_and_others_are_not() -> None:
-    async with house(messages={"user_burst": 6, "user_per_min": 6}) as opened:
+    async with house(messages={"user_burst": 6, "user_per_min": 1}) as opened:
         mine = [await opened.connect(opened.token(user="sam")) for _ in range(3)]
         other = await opened.connect(opened.token(user="kim"))
         for client in mine[:2]:
@@ -224,7 +224,7 @@ async def test_people_come_and_go_before_the_eyes_of_the_admin() -> None:
     async with house() as opened:
         admin = await opened.connect(opened.token(Role.OWNER, "ola"), "admin")
         await heard(admin, "welcome")
-        await trio.sleep(0.2)
+        await say(admin)
         sam = await opened.connect(opened.token())
         joined = await heard(admin, "presence_updated")
         while "sam" not in [one.get("user") for one in joined["data"].get("joined", [])]:
