@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
@@ -26,8 +27,9 @@ from tabletap.actors.runtime import DeadLetter, Limits, Outage, System, Waker, W
 from tabletap.banking import Banking, workers
 from tabletap.domain.base import Kind, Ref
 from tabletap.domain.charge import Charge
-from tabletap.http import openapi
-from tabletap.http.auth import Authenticator, AuthSettings
+from tabletap.entrance import Entrance
+from tabletap.http import asyncapi, openapi
+from tabletap.http.auth import Authenticator
 from tabletap.http.directory import CafeDirectory
 from tabletap.http.dispatch import Dispatcher
 from tabletap.http.limits import RateLimiter
@@ -36,19 +38,19 @@ from tabletap.http.metrics import Metered, Metrics
 from tabletap.http.operations import OPERATIONS
 from tabletap.http.operations.base import Services
 from tabletap.http.rest import Report, build
-from tabletap.http.sockets.commands import Commands
-from tabletap.http.sockets.doors import Doors
+from tabletap.http.revoked import Revoked
 from tabletap.realtime.hub import Hub, HubLimits
 from tabletap.realtime.session import serve_session
 from tabletap.realtime.tickets import tickets_from
-from tabletap.settings import Settings, secret_of
+from tabletap.settings import Settings, auth_of
 from tabletap.store.balances import Balances
-from tabletap.store.embedded import EmbeddedPostgres
+from tabletap.store.embedded import EmbeddedPostgres, serving
 from tabletap.store.jobs import Jobs
 from tabletap.store.migrate import migrate
 from tabletap.store.outbox import Relay
 from tabletap.store.pool import Database
 from tabletap.store.reader import Reader
+from tabletap.store.revocations import RevocationTable
 from tabletap.store.statements import StatementTable
 from tabletap.store.sweep import keep_sweeping
 from tabletap.store.trail import Trail
@@ -80,6 +82,18 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
         for applied in await migrate(database):
             log.info("migration_applied", migration=applied)
         yield database
+
+
+@asynccontextmanager
+async def reach_database(settings: Settings) -> AsyncIterator[Database]:
+    """For a command beside a server at work: its database as it runs; else opened for this."""
+    dsn = settings.server.database_url or serving(settings.state)
+    if dsn:
+        async with Database.open(dsn, settings.pool) as database:
+            yield database
+    else:
+        async with open_database(settings) as database:
+            yield database
 
 
 class Server:
@@ -143,21 +157,11 @@ class Server:
             return_to=self._return_to,
             now=clock.now,
         )
-        self.auth = Authenticator(
-            AuthSettings(
-                secret=secret_of(settings),
-                token_lifetime_s=settings.auth.token_lifetime_s,
-                leeway_s=settings.auth.leeway_s,
-            )
-        )
-        self.doors = Doors(
-            hub=self.hub,
-            reader=self.reader,
-            auth=self.auth,
-            directory=self.directory,
-            allowed_origins=settings.rest.allowed_origins,
-            now=clock.now,
-        )
+        self.revoked = Revoked(RevocationTable(database), settings.revoked, clock.now)
+        self.auth = Authenticator(auth_of(settings), self.revoked.judge)
+        self.entrance = Entrance(settings, self.hub, self.reader, self.auth, self.directory, clock.now)
+        self.doors = self.entrance.doors
+        self.revoked.changed = self.doors.shut_out
         self.dispatcher = Dispatcher(
             Services(
                 desk=self.desk,
@@ -174,13 +178,15 @@ class Server:
                 reconciliation=self.banking.reconciliation,
                 jobs=Jobs(database, self.relay),
                 auth=self.auth,
+                revoked=self.revoked,
+                presence=self.entrance.presence,
                 public_url=self.public_url,
                 now=clock.now,
                 new_id=uuid7,
             ),
             RateLimiter(settings.rates),
         )
-        Commands(dispatcher=self.dispatcher, hub=self.hub, reader=self.reader, auth=self.auth, doors=self.doors)
+        self.entrance.open(self.dispatcher)
 
     def public_url(self) -> str:
         """Where customers reach this server."""
@@ -208,7 +214,9 @@ class Server:
                 await house.start(self.waker.run)
                 await self.directory.refresh()
                 house.start_soon(self.directory.run)
-                house.start_soon(self.doors.run)
+                await self.revoked.refresh()
+                house.start_soon(self.revoked.run)
+                house.start_soon(self.entrance.run)
                 await house.start(self.banking.run)
                 await self._wake_kitchens()
                 await self._serve(stop, task_status)
@@ -225,7 +233,7 @@ class Server:
             self.auth,
             settings.rest,
             reports=self._reports(),
-            openapi=msgspec.json.encode(openapi.document(OPERATIONS.values(), __version__)),
+            documents=self._documents(),
             slug_exists=lambda slug: self.directory.by_slug(slug) is not None,
         )
 
@@ -253,6 +261,19 @@ class Server:
         for entry in await self.reader.cafes():
             if await self.reader.orders(entry.id, active=True, limit=1):
                 self.desk.nudge(Ref(Kind.CAFE, entry.id, entry.id), Nudge())
+
+    def _documents(self) -> Mapping[str, Callable[[], bytes]]:
+        """What clients can know of the doors."""
+
+        def sockets() -> bytes:
+            url = urlsplit(self.public_url())
+            secure = url.scheme == "https"
+            return msgspec.json.encode(asyncapi.document(OPERATIONS.values(), __version__, url.netloc, secure=secure))
+
+        return {
+            "/openapi.json": lambda: msgspec.json.encode(openapi.document(OPERATIONS.values(), __version__)),
+            "/asyncapi.json": sockets,
+        }
 
     # -- what the operator sees
 
@@ -318,9 +339,10 @@ class Server:
             "outbox_failed": relay.failed,
             "outbox_dead": relay.dead,
             "outbox_held": relay.held,
-            "sockets": self.doors.sessions,
             "rooms": len(self.hub.rooms),
+            "tokens_revoked": len(self.revoked),
             "wakes_held": self.waker.held,
+            **self.entrance.figures(),
             **self.banking.reconciliation.figures(),
         }
 

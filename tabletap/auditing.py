@@ -1,17 +1,14 @@
 """``tabletap audit``: the proof of the ledger, as an operator reads it. It may be asked of a server at work."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime
 
 import msgspec
 
-from tabletap.app import open_database
+from tabletap.app import reach_database
 from tabletap.domain.audit import Finding
 from tabletap.domain.base import CafeId
 from tabletap.settings import Settings
 from tabletap.store.audit import Report, audit
-from tabletap.store.embedded import serving
 from tabletap.store.pool import Connection, Database, PoolLimits
 
 LIMITS = PoolLimits(connections=1, statement_seconds=3_600.0)
@@ -20,7 +17,7 @@ LIMITS = PoolLimits(connections=1, statement_seconds=3_600.0)
 
 async def run(settings: Settings, slug: str | None, at: datetime | None, as_json: bool) -> int:  # noqa: FBT001  trio.run
     """Print what was checked and what does not match; 1 if anything does not. Raises ValueError for an unknown cafe."""
-    async with _database(settings) as database:
+    async with reach_database(msgspec.structs.replace(settings, pool=LIMITS)) as database:
         cafe_id = None if slug is None else await _cafe(database, slug)
         known = slug is None or cafe_id is not None
         report = await audit(database, cafe_id=cafe_id, at=at) if known else None
@@ -30,18 +27,6 @@ async def run(settings: Settings, slug: str | None, at: datetime | None, as_json
     if as_json:
         print(msgspec.json.encode(report).decode())  # noqa: T201  a command line prints
     return 1 if report.fault_count else 0
-
-
-@asynccontextmanager
-async def _database(settings: Settings) -> AsyncIterator[Database]:
-    """The configured one, or the embedded one: as it runs for a server at work, else started for this."""
-    dsn = settings.server.database_url or serving(settings.state)
-    if dsn:
-        async with Database.open(dsn, LIMITS) as database:
-            yield database
-    else:
-        async with open_database(msgspec.structs.replace(settings, pool=LIMITS)) as database:
-            yield database
 
 
 async def _cafe(database: Database, slug: str) -> CafeId | None:

@@ -9,8 +9,8 @@ import os
 import sys
 import tomllib
 import urllib.request
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -21,7 +21,7 @@ from uuid_utils.compat import uuid7
 
 from tabletap import auditing, logs, settings
 from tabletap.actors.webhook_ports import WebhookStatus
-from tabletap.app import Server, open_database, run
+from tabletap.app import Server, open_database, reach_database, run
 from tabletap.domain.base import SYSTEM, CafeId, Kind, Ref, Role
 from tabletap.domain.cafe import OpenCafe
 from tabletap.domain.errors import Refusal
@@ -29,14 +29,16 @@ from tabletap.domain.menu import Menu
 from tabletap.domain.settings import CafeSettings
 from tabletap.gateways.sandbox import process as sandbox
 from tabletap.gateways.sandbox.doors import Credentials
-from tabletap.http.auth import Authenticator, AuthSettings
+from tabletap.http.auth import Authenticator
 from tabletap.http.operations.cafes import table_url
+from tabletap.http.revoked import Revoked
 from tabletap.sandboxed import sandboxed
 from tabletap.store.embedded import PostgresFailed, StateFolderBusy
 from tabletap.store.inbox_table import InboxTable
 from tabletap.store.jobs import Jobs
 from tabletap.store.migrate import MigrationRefused
 from tabletap.store.rebuild import rebuild
+from tabletap.store.revocations import RevocationTable
 
 DEMO = settings.CONFIG / "demo"
 DEMO_TOKEN_LIFETIME_S = 30 * 24 * 3600
@@ -98,8 +100,11 @@ def _parser() -> argparse.ArgumentParser:
     audited.add_argument("--cafe", metavar="SLUG", help="this one alone")
     audited.add_argument("--at", metavar="TIME", help="as it was at a past time, like 2026-03-10T12:00:00Z")
     audited.add_argument("--json", action="store_true", help="the whole report, as the last line")
-    token = command("token", _token, "issue a person's token")
-    token.add_argument("--role", required=True, choices=[role.value for role in PEOPLE])
+    token = command("token", _token, "issue a person's token (its id goes to stderr), or take one back")
+    token.add_argument("--role", choices=[role.value for role in PEOPLE])
+    taken_back = token.add_mutually_exclusive_group()
+    taken_back.add_argument("--revoke", metavar="ID", help="take this token back, at --cafe or everywhere")
+    taken_back.add_argument("--revoke-user", metavar="USER", help="take back all that this person was given until now")
     token.add_argument(
         "--cafe", action="append", default=[], help="id, or slug of a cafe that --url serves; repeatable"
     )
@@ -290,18 +295,31 @@ def _webhooks(parsed: argparse.Namespace) -> int:
 
 def _token(parsed: argparse.Namespace) -> int:
     loaded = _settings()
-    role = Role(parsed.role)
-    if not parsed.cafe and role is not Role.ADMIN:
-        raise ValueError("say for which --cafe")
-    auth = Authenticator(
-        AuthSettings(
-            secret=settings.secret_of(loaded),
-            token_lifetime_s=loaded.auth.token_lifetime_s,
-            leeway_s=loaded.auth.leeway_s,
-        )
-    )
     cafes = frozenset(_cafe_id(named, parsed.url) for named in parsed.cafe) or None
-    print(auth.issue(user=parsed.user, role=role, cafes=cafes, token_id=uuid7(), lifetime_s=int(parsed.hours * 3600)))
+    if parsed.revoke or parsed.revoke_user:
+        return trio.run(_revoke, loaded, cafes or (None,), parsed.revoke, parsed.revoke_user)
+    if parsed.role is None:
+        raise ValueError("say in which --role, or what to --revoke")
+    role, token_id = Role(parsed.role), uuid7()
+    if cafes is None and role is not Role.ADMIN:
+        raise ValueError("say for which --cafe")
+    auth = Authenticator(settings.auth_of(loaded))
+    token = auth.issue(user=parsed.user, role=role, cafes=cafes, token_id=token_id, lifetime_s=int(parsed.hours * 3600))
+    print(token)
+    print(f"id {token_id}", file=sys.stderr)
+    return 0
+
+
+async def _revoke(
+    loaded: settings.Settings, cafes: Collection[CafeId | None], token_id: str | None, user: str | None
+) -> int:
+    """Written down for good; a running server reads it by itself."""
+    async with reach_database(loaded) as database:
+        revoked = Revoked(RevocationTable(database), loaded.revoked, lambda: datetime.now(UTC))
+        made = await revoked.revoke(cafes, token_id=token_id, user=user, by=SYSTEM)
+    if isinstance(made, Refusal):
+        raise ValueError(made.message)  # noqa: TRY004  the rules refused it
+    print(f"revoked {token_id or user}")
     return 0
 
 

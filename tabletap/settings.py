@@ -18,9 +18,15 @@ from tabletap.domain.jobs import QueuePolicy
 from tabletap.domain.vocabulary import Queue
 from tabletap.gateways.payconic import PayconicSettings
 from tabletap.gateways.stripe import StripeSettings
+from tabletap.http.auth import AuthSettings
 from tabletap.http.limits import RateLimits
 from tabletap.http.listener import ListenerLimits
 from tabletap.http.rest import RestSettings
+from tabletap.http.revoked import RevokedSettings
+from tabletap.http.sockets.gate import HandshakeLimits, MessageLimits
+from tabletap.http.sockets.table import DOORS
+from tabletap.http.sockets.watch import WatchSettings
+from tabletap.realtime.presence import PresenceSettings
 from tabletap.realtime.rooms import RoomLimits
 from tabletap.realtime.stream import SessionLimits
 from tabletap.store.embedded import EmbeddedLimits
@@ -64,11 +70,23 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 class AuthLifetimes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     token_lifetime_s: int
+    longest_lifetime_s: int
     leeway_s: int
+    revoked_per_cafe: int
+    revoked_read_every_s: float
 
 
 class SocketSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     heartbeat_ms: int
+    message_depth: int
+
+
+class DoorLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a door has of its own; what is left out is as ``[sessions]`` says."""
+
+    messages_per_second: float | None = None
+    message_burst: int | None = None
+    commands_in_flight: int | None = None
 
 
 class ActorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,6 +111,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sessions: SessionLimits
     rooms: RoomLimits
     sockets: SocketSettings
+    doors: dict[str, DoorLimits]
+    handshakes: HandshakeLimits
+    messages: MessageLimits
+    presence: PresenceSettings
+    watch: WatchSettings
     actors: ActorSettings
     pool: PoolLimits
     embedded: EmbeddedLimits
@@ -104,10 +127,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     queues: dict[Queue, QueuePolicy]
 
     def __post_init__(self) -> None:
-        """Raises ValueError where a job would be given up while its provider may still answer."""
+        """Raises ValueError where a job would be given up while its provider may still answer, and for limits of a
+        door that there is not."""
+        if unknown := self.doors.keys() - DOORS.keys():
+            raise ValueError(f"[doors] names a door that there is not: {min(unknown)}")
         patience_s = max(self.payconic.timeout_s, self.stripe.timeout_s)
         if self.queues[Queue.PAYMENTS].deadline_s <= patience_s:
             raise ValueError(f"queues.{Queue.PAYMENTS}.deadline_s must be longer than a provider's timeout_s")
+
+    @property
+    def sessions_at(self) -> Mapping[str, SessionLimits]:
+        """The limits of sessions at doors that have their own."""
+        return {
+            door: msgspec.structs.replace(self.sessions, **msgspec.to_builtins(own)) for door, own in self.doors.items()
+        }
+
+    @property
+    def revoked(self) -> RevokedSettings:
+        auth = self.auth
+        kept_s = auth.longest_lifetime_s + auth.leeway_s
+        return RevokedSettings(kept_s=kept_s, per_cafe=auth.revoked_per_cafe, read_every_s=auth.revoked_read_every_s)
 
     @property
     def state(self) -> Path:
@@ -138,6 +177,16 @@ def _laid_over(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any
         under = below.get(key)
         merged[key] = _laid_over(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
     return merged
+
+
+def auth_of(settings: Settings) -> AuthSettings:
+    """How this installation's tokens are made and read."""
+    return AuthSettings(
+        secret=secret_of(settings),
+        token_lifetime_s=settings.auth.token_lifetime_s,
+        leeway_s=settings.auth.leeway_s,
+        longest_lifetime_s=settings.auth.longest_lifetime_s,
+    )
 
 
 def secret_of(settings: Settings) -> bytes:

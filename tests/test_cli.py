@@ -48,7 +48,7 @@ def test_a_token_is_one_that_the_server_takes(capsys, role):
     (token,) = out.splitlines()
     principal = authenticator().principal(token)
     assert (principal.role, principal.user, principal.cafes) == (role, "sam", frozenset({CAFE}))
-    assert err == ""
+    assert err == f"id {principal.token_id}\n"
 
 
 def test_an_admins_token_may_be_for_every_cafe_and_nobody_elses(capsys):

@@ -54,6 +54,8 @@ def test_an_empty_variable_says_nothing():
         ("[server]\nhots = 1", r"hots.*\$\.server"),
         ("[actors]\nidle_seconds = []", r"\$\.actors\.idle_seconds"),
         ("[kitchens]\nmany = 1", "kitchens"),
+        ("[doors.backdoor]\nmessage_burst = 9", "a door that there is not: backdoor"),
+        ("[doors.kitchen]\nbell = 1", r"bell.*\$\.doors"),
         ("[queues.payment-processing]\nattempts = 0", r"\$\.queues"),
         ("[queues.payment-processing]\nworkers = 3", r"workers.*\$\.queues"),
         ("[queues.payments]\nattempts = 3", r"payments.*\$\.queues"),
@@ -97,6 +99,14 @@ def test_a_name_may_change_one_setting_of_one_queue(config):
 
 
 # -- the secret
+
+
+def test_a_door_has_limits_of_its_own_and_else_those_of_all(config):
+    (config / "own.toml").write_text("[doors.kitchen]\nmessage_burst = 9")
+    settings = load("own", {})
+    assert settings.sessions_at["kitchen"] == msgspec.structs.replace(settings.sessions, message_burst=9)
+    assert settings.sessions_at["customers"].message_burst < settings.sessions.message_burst
+    assert "orders" not in settings.sessions_at
 
 
 def test_a_secret_is_made_once_and_readable_by_its_owner_only(tmp_path):

@@ -4,7 +4,9 @@ Every door asks here: ``may_act`` for an operation, ``may_hear`` for a room. A p
 tracking token names one order and speaks for nothing else; nobody is somebody only where an operation is open to all.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from uuid import UUID
 
 import msgspec
@@ -24,13 +26,16 @@ INSTALLATION = frozenset({Role.ADMIN})
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks. ``cafes`` None: all of them (the installation's admin). ``order_id``: by its tracking token."""
+    """Who asks. ``cafes`` None: all of them (the installation's admin). ``order_id``: by its tracking token.
+    ``token_id``, ``issued_at``: of a person's token."""
 
     role: Role
     user: str | None = None
     cafes: frozenset[CafeId] | None = frozenset()
     order_id: OrderId | None = None
     expires_at: datetime | None = None
+    issued_at: datetime | None = None
+    token_id: str | None = None
     device: str | None = None
 
     @property
@@ -102,12 +107,23 @@ def credit_spender(principal: Principal, customer_id: str | None) -> str | Refus
 
 # -- rooms
 
-_CAFE_ROOMS = {
-    "staff": CREW,
-    "kitchen": frozenset({Role.KITCHEN, Role.STAFF}) | MANAGEMENT,
-    "customers": CREW | {Role.CUSTOMER},
-    "": CREW,
-}
+COOKS = frozenset({Role.KITCHEN, Role.STAFF}) | MANAGEMENT
+
+CAFE_ROOMS: Mapping[str, frozenset[Role]] = MappingProxyType(
+    {
+        "": CREW,
+        "staff": CREW,
+        "kitchen": COOKS,
+        "customers": CREW | {Role.CUSTOMER},
+        "payments": STAFF,
+        "presence": CREW,
+        "alerts": MANAGEMENT,
+    }
+)
+"""Who hears the rooms of their cafe, by what follows its id; roles and stations have rooms besides."""
+
+KINDS = ("cafe", "order", "payment", "flow", "user")
+"""The kinds of rooms."""
 
 
 class Room(msgspec.Struct, frozen=True):
@@ -158,7 +174,7 @@ def _is_part(part: str) -> bool:
         case "station":
             return is_slug(which)
         case _:
-            return part in _CAFE_ROOMS
+            return part in CAFE_ROOMS
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -188,5 +204,5 @@ def _who_hears(part: str) -> frozenset[Role]:
         own = part.removeprefix("role:")
         return MANAGEMENT | ({Role(own)} if own in set(Role) else frozenset())
     if part.startswith("station:"):
-        return _CAFE_ROOMS["kitchen"]
-    return _CAFE_ROOMS[part]
+        return COOKS
+    return CAFE_ROOMS[part]

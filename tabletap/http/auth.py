@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -31,18 +32,25 @@ _EXPIRED = Refusal(Code.TOKEN_EXPIRED, "the token has expired")
 
 
 class AuthSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """``secret`` signs people's tokens and tracking tokens, each under a key of its own derived from it."""
+    """``secret`` signs people's tokens and tracking tokens, each under a key of its own derived from it.
+    ``longest_lifetime_s``: none is good for longer, whoever issued it, so that what was revoked can be forgotten."""
 
     secret: bytes
     token_lifetime_s: int
     leeway_s: int
+    longest_lifetime_s: int = 90 * 24 * 3600
+
+
+Judge = Callable[[Principal], Principal | Refusal]
+"""What is left of a principal when what has been revoked is taken away."""
 
 
 class Authenticator:
-    """Issues and reads tokens."""
+    """Issues and reads tokens. ``judge``: asked about everybody, last."""
 
-    def __init__(self, settings: AuthSettings) -> None:
+    def __init__(self, settings: AuthSettings, judge: Judge = lambda principal: principal) -> None:
         self._settings = settings
+        self.judge = judge
         self._people_key = self._derive(b"people")
         self._tracking_key = self._derive(b"tracking")
 
@@ -52,15 +60,18 @@ class Authenticator:
     def issue(
         self, *, user: str, role: Role, cafes: frozenset[CafeId] | None, token_id: UUID, lifetime_s: int | None = None
     ) -> str:
-        """A person's token. ``cafes`` None: every cafe of the installation."""
-        now = datetime.now(UTC)
+        """A person's token. ``cafes`` None: every cafe of the installation. Raises ValueError if it is to live too
+        long."""
+        now, lifetime_s = datetime.now(UTC), lifetime_s or self._settings.token_lifetime_s
+        if lifetime_s > self._settings.longest_lifetime_s:
+            raise ValueError(f"a token is good for at most {self._settings.longest_lifetime_s} s")
         claims = {
             "iss": ISSUER,
             "sub": user,
             "role": role.value,
             "cafes": ["*"] if cafes is None else sorted(str(cafe_id) for cafe_id in cafes),
-            "iat": now,
-            "exp": now + timedelta(seconds=lifetime_s or self._settings.token_lifetime_s),
+            "iat": round(now.timestamp(), 3),  # to the millisecond: whether it came before or after a revocation
+            "exp": now + timedelta(seconds=lifetime_s),
             "jti": str(token_id),
         }
         return jwt.encode(claims, self._people_key, algorithm=ALGORITHM)
@@ -84,14 +95,25 @@ class Authenticator:
             named = claims.get("cafes", [])
             everywhere = named == ["*"] and role is Role.ADMIN
             cafes = None if everywhere else frozenset(CafeId(UUID(cafe)) for cafe in named)
+            issued_at = datetime.fromtimestamp(claims["iat"], UTC) if "iat" in claims else None
+            expires_at = datetime.fromtimestamp(claims["exp"], UTC)
         except jwt.ExpiredSignatureError:
             return _EXPIRED
-        except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError):
+        except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError, OverflowError, OSError):
             return _INVALID
-        if role not in _PEOPLE:
+        longest = timedelta(seconds=self._settings.longest_lifetime_s + self._settings.leeway_s)
+        if role not in _PEOPLE or expires_at - datetime.now(UTC) > longest:
             return _INVALID
-        expires_at = datetime.fromtimestamp(claims["exp"], UTC)
-        return Principal(role=role, user=str(claims["sub"]), cafes=cafes, expires_at=expires_at)
+        return self.judge(
+            Principal(
+                role=role,
+                user=str(claims["sub"]),
+                cafes=cafes,
+                expires_at=expires_at,
+                issued_at=issued_at,
+                token_id=str(claims["jti"]) if "jti" in claims else None,
+            )
+        )
 
     def tracking_token(self, order_id: OrderId) -> str:
         """The token with which a customer follows an order without an account."""

@@ -26,6 +26,10 @@ class Allowance:
         self._keys = keys
         self._whole_at: dict[str, float] = {}
 
+    def wait(self, key: str, now: float) -> float:
+        """How long until one could be taken (seconds); 0: now. Takes nothing."""
+        return max(0.0, self._whole_at.get(key, now) + self._step_s - now - self._slack_s)
+
     def take(self, key: str, now: float) -> float:
         """Take one. 0: granted; else how long to wait (seconds). ``now``: any steady clock."""
         whole_at = max(self._whole_at.pop(key, now), now)

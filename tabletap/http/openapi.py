@@ -65,13 +65,15 @@ def _operation(operation: Operation, schema_of: dict[str, Any], components: dict
     return described
 
 
-def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
-    def schema(name: str) -> dict[str, Any]:
-        if name == "line":
-            return {"type": "integer", "minimum": 1}
-        return {"type": "string", "format": "uuid"} if name in _UUID_PARAMS else {"type": "string", "minLength": 1}
+def param_schema(name: str) -> dict[str, Any]:
+    """What a parameter of a path may be."""
+    if name == "line":
+        return {"type": "integer", "minimum": 1}
+    return {"type": "string", "format": "uuid"} if name in _UUID_PARAMS else {"type": "string", "minLength": 1}
 
-    return [{"name": name, "in": "path", "required": True, "schema": schema(name)} for name in operation.params]
+
+def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
+    return [{"name": name, "in": "path", "required": True, "schema": param_schema(name)} for name in operation.params]
 
 
 def _query_parameters(

@@ -5,6 +5,7 @@ The app holds no rules: it reads a request into ``dispatch.Request`` and writes 
 
 import mimetypes
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +86,11 @@ def build(
     settings: RestSettings,
     *,
     reports: Mapping[str, Report],
-    openapi: bytes,
+    documents: Mapping[str, Callable[[], bytes]],
     slug_exists: Callable[[str], bool],
 ) -> QuartTrio:
-    """The app. ``reports``: path -> what the operator's doors answer (``/health``, ``/metrics``, ...)."""
+    """The app. ``reports``: path -> what the operator's doors answer (``/health``, ``/metrics``, ...);
+    ``documents``: path -> JSON, which is made when it is first asked for and then stays as it is."""
     app = QuartTrio(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.body_limit_bytes
     app.config["BODY_TIMEOUT"] = settings.body_timeout_s
@@ -99,7 +101,8 @@ def build(
         _route(app, operation.path, operation.name, operation.method, _serve(dispatcher, auth, operation))
     for path, report in reports.items():
         _route(app, path, f"report {path}", "GET", _report(report))
-    _route(app, "/openapi.json", "openapi", "GET", _constant(openapi))
+    for path, document in documents.items():
+        _route(app, path, f"document {path}", "GET", _document(cache(document)))
     _route(app, "/static/<path:name>", "static", "GET", _static)
     for page, file in PAGES.items():
         _route(app, f"/<slug>/{page}".rstrip("/"), f"page {file}", "GET", _page(file, slug_exists))
@@ -208,9 +211,9 @@ def _report(report: Report) -> Callable[..., Awaitable[Response]]:
     return view
 
 
-def _constant(body: bytes) -> Callable[..., Awaitable[Response]]:
+def _document(document: Callable[[], bytes]) -> Callable[..., Awaitable[Response]]:
     async def view() -> Response:
-        return Response(body, content_type="application/json")
+        return Response(document(), content_type="application/json")
 
     return view
 

@@ -106,18 +106,19 @@ def _casts(to: "_Rooms", event: e.AnyEvent) -> Iterator[Cast]:
             type_, about = news.payment(event)
             yield from to.money(event.payment_id, type_, about)
             reason = event.reason if isinstance(event, e.PaymentClosed) else None
-            yield from to.crew("payment_update", msgspec.structs.replace(about, reason=reason, redirect_url=None))
+            for_crew = msgspec.structs.replace(about, reason=reason, redirect_url=None)
+            yield from to.takings(type_, for_crew, to_crew="payment_update")
         case e.PaymentDisputed() | e.DisputeWon():
-            _, about = news.payment(event)
-            yield from to.crew("payment_update", about)
+            type_, about = news.payment(event)
+            yield from to.takings(type_, about, to_crew="payment_update")
         case e.RefundRequested() | e.RefundCompleted() | e.RefundFailed():
             refund = news.refund(event)
             yield from to.money(event.payment_id, "refund_updated", refund)
-            yield from to.crew("refund_updated", msgspec.structs.replace(refund, reason=event.reason))
+            yield from to.takings("refund_updated", msgspec.structs.replace(refund, reason=event.reason))
         case e.AccountCredited(kind=AccountKind.CREDIT) | e.AccountDebited(kind=AccountKind.CREDIT):
             credit = news.credit(event)
             yield from to.user(event.owner, "credit_updated", credit)
-            yield from to.crew("credit_updated", msgspec.structs.replace(credit, reason=event.reason))
+            yield from to.takings("credit_updated", msgspec.structs.replace(credit, reason=event.reason))
         case e.ItemAvailabilityChanged():
             yield from to.everybody(
                 p.MenuNews(sku=event.sku, available=event.available, until=event.until, remaining=event.remaining)
@@ -165,6 +166,11 @@ class _Rooms:
     def crew(self, type_: str, data: p.Data) -> Iterator[Cast]:
         yield from self.staff(type_, data)
         yield from self.cafe(type_, data)
+
+    def takings(self, type_: str, data: p.Data, *, to_crew: str | None = None) -> Iterator[Cast]:
+        """The cafe's money, for its crew; one room hears nothing else."""
+        yield Cast(f"{self._cafe}:payments", type_, data)
+        yield from self.crew(to_crew or type_, data)
 
     def kitchen(self, type_: str, data: p.Data) -> Iterator[Cast]:
         return self._people(Hears.KITCHEN, type_, data)

@@ -25,7 +25,11 @@ class Hears(StrEnum):
     KITCHEN = "cafe:{id}:kitchen"
     STATION = "cafe:{id}:station:{name}"
     CUSTOMERS = "cafe:{id}:customers"
+    PAYMENTS = "cafe:{id}:payments"
     FLOW = "flow:{id}"
+    PRESENCE = "cafe:{id}:presence"
+    ALERTS = "cafe:{id}:alerts"
+    ANNOUNCEMENTS = "cafe:{id}:announcements"
 
 
 ALSO: Mapping[Hears, tuple[Role, ...]] = MappingProxyType(
@@ -48,7 +52,7 @@ class WireType(msgspec.Struct, frozen=True):
 _OWN = frozenset({Hears.ORDER, Hears.USER})
 _CREW = frozenset({Hears.STAFF, Hears.CAFE})
 _COOKS = frozenset({Hears.KITCHEN, Hears.STATION})
-_MONEY = _OWN | {Hears.PAYMENT}
+_MONEY = _OWN | {Hears.PAYMENT, Hears.PAYMENTS}
 
 CATALOGUE: Mapping[str, WireType] = MappingProxyType(
     {
@@ -72,7 +76,7 @@ CATALOGUE: Mapping[str, WireType] = MappingProxyType(
         "payment_update": WireType((p.PaymentNews,), _CREW),
         "payment_state_sync": WireType((p.PaymentState,), _OWN),
         "refund_updated": WireType((p.RefundNews,), _MONEY | _CREW),
-        "credit_updated": WireType((p.CreditNews,), _CREW | {Hears.USER}),
+        "credit_updated": WireType((p.CreditNews,), _CREW | {Hears.USER, Hears.PAYMENTS}),
         "menu_updated": WireType((p.MenuNews,), _CREW | {Hears.KITCHEN, Hears.CUSTOMERS}),
     }
 )
@@ -92,3 +96,13 @@ FLOWS: Mapping[str, WireType] = MappingProxyType(
     }
 )
 """What is told of flows (``flows``), which are in no log. A step is all the jobs that one job waits for."""
+
+OF_DOORS: Mapping[str, WireType] = MappingProxyType(
+    {
+        "presence_updated": WireType((p.PresenceNews,), frozenset({Hears.PRESENCE})),
+        "alert_raised": WireType((p.Alert,), frozenset({Hears.ALERTS})),
+        "announcement": WireType((p.Announcement,), frozenset({Hears.ANNOUNCEMENTS})),
+    }
+)
+"""What is told of the doors themselves (``presence``, ``sending``) and is in no log either: offsets stand still. The
+room of announcements cannot be asked for: they come to everybody they are for."""

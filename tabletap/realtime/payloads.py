@@ -1,11 +1,12 @@
 """What stands in ``data`` of each wire event. AsyncAPI is derived from these; a field left out has not changed."""
 
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 import msgspec
 
-from tabletap.domain.base import OrderId, PaymentId
+from tabletap.domain.base import OrderId, PaymentId, Role
 from tabletap.domain.order import LineView, OrderView
 from tabletap.domain.vocabulary import ItemStatus, Method, OrderStatus, PaymentStatus, Queue, RefundStatus, RefundTo
 
@@ -170,3 +171,51 @@ class FlowUpdate(Data, frozen=True, kw_only=True):
     done: int | None = None
     dead: int | None = None
     progress: int | None = None
+
+
+class Present(Data, frozen=True, kw_only=True):
+    """Somebody who is connected at a door. ``order_id``: by the tracking token of that order."""
+
+    session: str
+    door: str
+    role: Role
+    user: str | None = None
+    order_id: OrderId | None = None
+    device: str | None = None
+    since: datetime
+
+
+class PresenceNews(Data, frozen=True, kw_only=True):
+    """Who has come and who has gone; ``connected``: how many there are now."""
+
+    joined: tuple[Present, ...] = ()
+    left: tuple[Present, ...] = ()
+    connected: int
+
+
+class Announcement(Data, frozen=True, kw_only=True):
+    """What management says to whoever is connected."""
+
+    text: str
+    by: str | None = None
+    role: Role
+
+
+class AlertKind(StrEnum):
+    """What looks odd: handshakes that fail again and again (of an address, of a cafe), a flood of messages, one token
+    in many places."""
+
+    FAILED_HANDSHAKES = "failed_handshakes"
+    FLOOD = "flood"
+    TOKEN_IN_MANY_PLACES = "token_in_many_places"  # noqa: S105  a kind, not a secret
+
+
+class Alert(Data, frozen=True, kw_only=True):
+    """Something odd was seen at the doors ``count`` times within ``window_s`` seconds; said once in that time."""
+
+    kind: AlertKind
+    count: int
+    window_s: float
+    address: str | None = None
+    user: str | None = None
+    token_id: str | None = None

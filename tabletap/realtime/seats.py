@@ -75,5 +75,9 @@ class Seats:
             if not seats:
                 del self._seats[seat.session]
 
+    def cursors(self, session: Listener) -> list[int]:
+        """How far it has been told of each room it is on its way into."""
+        return [seat.cursor for seat in self._seats.get(session, {}).values()]
+
     def clear(self, session: Listener) -> None:
         self._seats.pop(session, None)

@@ -47,8 +47,11 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Admission(msgspec.Struct, frozen=True, kw_only=True):
+    """``limits``: of the session, where its door has limits of its own."""
+
     principal: object
     subprotocol: str | None = None
+    limits: SessionLimits | None = None
 
 
 class Door(Protocol):
@@ -88,6 +91,7 @@ class Session:
         self.id = str(uuid7())
         self.remote = remote
         self.principal = principal
+        self.flooded = False  # closed because it sent too much
         self.rooms: set[str] = set()
         self.last_offset: dict[str, int] = {}
         self.stream = stream
@@ -116,6 +120,7 @@ class Session:
                     if self.stream.sealed:
                         continue  # read on, so that the peer's answer to our close is found
                     if not self._bucket.take():
+                        self.flooded = True
                         self.close(TOO_MANY_MESSAGES, "too many messages")
                     elif self._in_flight >= self._limits.commands_in_flight:
                         door.busy(self, message)
@@ -225,7 +230,8 @@ class _Handshake:
             socket = await request.accept(subprotocol=answer.subprotocol)
             self._stream.accepted = True
             self._stream.on_left = _not_our_concern  # from here on trio-websocket tells it by ConnectionClosed
-            self.session = Session(self._stream, self._limits, self._remote, answer.principal)
+            limits = answer.limits or self._limits
+            self.session = Session(self._stream, limits, self._remote, answer.principal)
             try:
                 await self._door.opened(self.session)
             except Exception:

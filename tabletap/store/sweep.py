@@ -8,6 +8,7 @@ import trio
 
 from tabletap.store.jobs import forget_done
 from tabletap.store.pool import Database, DatabaseDown, Retry
+from tabletap.store.revocations import forget_revocations
 
 log = structlog.get_logger(__name__)
 
@@ -52,5 +53,6 @@ async def keep_sweeping(database: Database) -> None:
         try:
             await forget_expired_answers(database, datetime.now(UTC))
             await forget_done_jobs(database, datetime.now(UTC))
+            await database.transact(lambda connection: forget_revocations(connection, datetime.now(UTC)))
         except (DatabaseDown, Retry) as trouble:
             log.info("sweep_waits", trouble=str(trouble))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tabletap.domain import access
 from tabletap.domain.access import (
+    CAFE_ROOMS,
     Access,
     Principal,
     Room,
@@ -151,13 +152,13 @@ def test_staff_spend_the_credit_of_whom_they_name(role: str) -> None:
 
 # -- rooms
 
-ROOMS = ["", "staff", "kitchen", "customers", "station:bar", *(f"role:{role}" for role in Role)]
-EVERYWHERE = {"", "staff", "customers"}
+ROOMS = [*CAFE_ROOMS, "station:bar", *(f"role:{role}" for role in Role)]
+EVERYWHERE = {"", "staff", "customers", "presence"}
 HEARS = {
     "customer": {"customers", "role:customer"},
-    "staff": EVERYWHERE | {"kitchen", "station:bar", "role:staff"},
+    "staff": EVERYWHERE | {"kitchen", "station:bar", "role:staff", "payments"},
     "kitchen": EVERYWHERE | {"kitchen", "station:bar", "role:kitchen"},
-    "counter": EVERYWHERE | {"role:counter"},
+    "counter": EVERYWHERE | {"role:counter", "payments"},
     "manager": set(ROOMS),
     "owner": set(ROOMS),
     "admin": set(ROOMS),

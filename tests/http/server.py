@@ -382,6 +382,7 @@ def _client(url: str, *, kept: int) -> httpx.Client:
 def running(**environment: str) -> Iterator[Server]:
     """``python -m tabletap demo --port 0`` on a state folder of its own, ended by SIGTERM in time and in good order."""
     with temporary_folder() as folder:
+        state = Path(environment.pop("TABLETAP_STATE", folder / "state"))
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TABLETAP_")}
         kept.pop("DATABASE_URL", None)
         command = [sys.executable, "-m", "tabletap", "demo", "--port", "0"]
@@ -389,7 +390,7 @@ def running(**environment: str) -> Iterator[Server]:
         with log.open("wb") as errors:
             process = subprocess.Popen(
                 command,
-                env={**kept, "TABLETAP_STATE": str(folder / "state"), **environment},
+                env={**kept, "TABLETAP_STATE": str(state), **environment},
                 stdout=subprocess.PIPE,
                 stderr=errors,
             )
@@ -399,7 +400,7 @@ def running(**environment: str) -> Iterator[Server]:
                 ready = process.stdout.readline().decode().split()
                 assert ready[:1] == ["ready"], log.read_text()
                 with _client(ready[1], kept=100) as http, _client(ready[1], kept=0) as knocking:
-                    yield Server(ready[1], folder / "state", http, knocking)
+                    yield Server(ready[1], state, http, knocking)
             finally:
                 process.send_signal(signal.SIGTERM)
                 try:

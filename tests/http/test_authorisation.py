@@ -17,7 +17,7 @@ import pytest
 from tabletap.http.auth import ALGORITHM, ISSUER
 from tabletap.http.operations import OPERATIONS
 from tabletap.http.operations.base import Key
-from tabletap.http.sockets.doors import DOORS
+from tabletap.http.sockets.table import DOORS
 
 from .server import MENU, PREPAY, ROLES, SETTINGS, Cafe, Server, fields_at_fault, new_key, problem_of
 
@@ -176,6 +176,12 @@ CASES: Mapping[str, Case] = {
     "endpoints.attempts": Case(MANAGEMENT, lambda p: p.of_endpoint()),
     "endpoints.replay": Case(MANAGEMENT, lambda p: p.of_message()),
     "endpoints.test": Case(MANAGEMENT, lambda p: p.of_endpoint()),
+    "tokens.revoke": Case(MANAGEMENT, lambda p: p.of_cafe(tokenId=new_key())),
+    "tokens.revoked": Case(MANAGEMENT, lambda p: p.of_cafe()),
+    "cafes.announce": Case(MANAGEMENT, lambda p: p.of_cafe(text="closing soon", excludeRoles=["customer"])),
+    "connections.list": Case(MANAGEMENT, lambda p: p.of_cafe()),
+    "connections.count": Case(ADMIN, lambda p: {}),
+    "installation.revoke": Case(ADMIN, lambda p: {"user": f"nobody-{new_key()}"}),
     "webhooks.list": Case(ADMIN, lambda p: {}),
     "webhooks.rejections": Case(ADMIN, lambda p: {}),
     "webhooks.replay": Case(ADMIN, lambda p: p.of_webhook()),
@@ -192,6 +198,8 @@ OF_NO_CAFE = {
     "installation.queues",
     "installation.dead_letters",
     "installation.replay",
+    "installation.revoke",
+    "connections.count",
     "reconciliation.newest",
     "reconciliation.run",
 }
@@ -207,6 +215,8 @@ DOOR_CASES: Mapping[str, DoorCase] = {
     "kitchen": DoorCase(frozenset({"kitchen", "staff"}) | MANAGEMENT),
     "counter": DoorCase(STAFF),
     "customers": DoorCase(frozenset({"customer"}), tracking=True),
+    "payments": DoorCase(STAFF | {"customer"}, tracking=True),
+    "admin": DoorCase(MANAGEMENT),
 }
 
 REFUSALS_OF_A_PERSON = {"AUTH_REQUIRED", "INVALID_TOKEN", "TOKEN_EXPIRED", "FORBIDDEN"}
@@ -268,6 +278,8 @@ def forged(server: Server, **changed: Any) -> Iterator[tuple[str, str, str]]:
     yield "without expiry", signed(without="exp"), invalid
     yield "without issuer", signed(without="iss"), invalid
     yield "without a user", signed(without="sub"), invalid
+    yield "good for years", signed(exp=now + timedelta(days=400)), invalid
+    yield "made at no time", signed(iat="yesterday"), invalid
     yield "of the house itself", signed(role="system"), invalid
     yield "of an unknown role", signed(role="emperor"), invalid
     yield "of all cafes without being the admin", signed(cafes=["*"]), invalid

@@ -59,6 +59,8 @@ KNOWN: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
     "endpoints.create": lambda ids: {"url": "http://127.0.0.1:1/"},
     "endpoints.change": lambda ids: {"url": "http://127.0.0.1:2/"},
     "endpoints.replay": lambda ids: {"messageId": ids["messageId"]},
+    "tokens.revoke": lambda ids: {"tokenId": ids["jobId"]},
+    "installation.revoke": lambda ids: {"user": ids["jobId"]},
     "statements.import": lambda ids: {"csv": "Date,Amount,Description", "format": {"amount": "Amount"}},
 }
 """Bodies that no schema leads to, because they name what exists: the first thing that is asked."""

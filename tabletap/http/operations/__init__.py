@@ -8,6 +8,7 @@ from types import MappingProxyType
 from . import (
     audit,
     cafes,
+    connections,
     credits,  # noqa: A004  the builtin is for the interactive prompt
     drawers,
     endpoints,
@@ -18,6 +19,7 @@ from . import (
     payments,
     statements,
     tips,
+    tokens,
     webhooks,
 )
 from .base import Operation
@@ -39,6 +41,8 @@ OPERATIONS: MappingProxyType[str, Operation] = MappingProxyType(
             ledger,
             audit,
             jobs,
+            tokens,
+            connections,
         )
         for operation in noun.OPERATIONS
     }

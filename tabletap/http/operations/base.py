@@ -22,6 +22,8 @@ from tabletap.domain.access import Access, Principal, Subject
 from tabletap.domain.base import By, CafeId, Kind, OrderId, PaymentId, Ref
 from tabletap.domain.vocabulary import Method
 from tabletap.http.auth import Authenticator
+from tabletap.http.revoked import Revoked
+from tabletap.realtime.presence import Presence
 
 
 class Key(Enum):
@@ -74,6 +76,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     reconciliation: Reconciliation
     jobs: JobBoard
     auth: Authenticator
+    revoked: Revoked
+    presence: Presence
     public_url: Callable[[], str]
     now: Callable[[], datetime]
     new_id: Callable[[], UUID]

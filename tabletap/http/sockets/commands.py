@@ -22,7 +22,9 @@ from tabletap.realtime.replay import subscribe
 from tabletap.realtime.rooms import RoomFull
 from tabletap.realtime.session import Session
 
-from .doors import Doors, Guest
+from .admission import Guest
+from .depth import deeper_than
+from .doors import Doors
 
 Id = str | int | None
 
@@ -44,11 +46,14 @@ class Reply(msgspec.Struct, frozen=True, tag="reply"):
     data: Any
 
 
-class Error(msgspec.Struct, frozen=True, tag="error", omit_defaults=True, kw_only=True):
+class Error(msgspec.Struct, frozen=True, tag="error", rename="camel", omit_defaults=True, kw_only=True):
+    """``retry_after``: seconds until asking again may help."""
+
     id: Id = None
     code: Code
     error: str
     errors: tuple[ProblemField, ...] = ()
+    retry_after: int | None = None
 
 
 class Unsubscribed(msgspec.Struct, frozen=True, tag="unsubscribed"):
@@ -57,24 +62,33 @@ class Unsubscribed(msgspec.Struct, frozen=True, tag="unsubscribed"):
 
 
 _decoder = msgspec.json.Decoder(Said)
-_BUSY = Refusal(Code.OVERLOADED, "too many commands are under way on this socket")
 
 
 class Commands:
     """Answers messages. Joins the doors to the dispatcher and the hub."""
 
-    def __init__(self, *, dispatcher: Dispatcher, hub: Hub, reader: Reader, auth: Authenticator, doors: Doors) -> None:
+    def __init__(
+        self,
+        *,
+        dispatcher: Dispatcher,
+        hub: Hub,
+        reader: Reader,
+        auth: Authenticator,
+        doors: Doors,
+        message_depth: int,
+    ) -> None:
         self._dispatcher = dispatcher
+        self._depth = message_depth
         self._hub = hub
         self._reader = reader
         self._auth = auth
         self._doors = doors
         doors.answer = self.answer
-        doors.refuse_busy = self.busy
+        doors.refuse = self.refuse
 
     async def answer(self, session: Session, guest: Guest, message: str | bytes) -> None:
         """One message, one answer."""
-        said = _parse(message)
+        said = self._parse(message)
         if isinstance(said, Refusal):
             _refuse(session, None, said)
             return
@@ -91,10 +105,20 @@ class Commands:
         if refusal is not None:
             _refuse(session, said.id, refusal)
 
-    def busy(self, session: Session, message: str | bytes) -> None:
+    def refuse(self, session: Session, message: str | bytes, refusal: Refusal) -> None:
         """It was not looked at: there are too many already."""
-        said = _parse(message)
-        _refuse(session, None if isinstance(said, Refusal) else said.id, _BUSY)
+        said = self._parse(message)
+        _refuse(session, None if isinstance(said, Refusal) else said.id, refusal)
+
+    def _parse(self, message: str | bytes) -> Said | Refusal:
+        if deeper_than(self._depth, message if isinstance(message, bytes) else message.encode()):
+            return Refusal(Code.MALFORMED, f"the message is nested more than {self._depth} deep")
+        try:
+            return _decoder.decode(message)
+        except msgspec.ValidationError as error:
+            return blame(error)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            return Refusal(Code.MALFORMED, f"the message is not JSON: {error}")
 
     async def _answer(self, session: Session, guest: Guest, said: Said) -> Refusal | None:
         match said.op:
@@ -163,7 +187,8 @@ class Commands:
         same = (renewed.user, renewed.role, renewed.order_id) == (was.user, was.role, was.order_id)
         if not same or not (renewed.order_id or renewed.belongs_to(guest.cafe.id)):
             return Refusal(Code.FORBIDDEN, "the token is somebody else's")
-        guest.principal = renewed
+        guest.principal = msgspec.structs.replace(renewed, device=was.device)
+        self._doors.renewed(session, guest)
         session.send(message_frame(Reply(said.id, {"expiresAt": renewed.expires_at})))
         return None
 
@@ -198,15 +223,6 @@ class Commands:
         return None
 
 
-def _parse(message: str | bytes) -> Said | Refusal:
-    try:
-        return _decoder.decode(message)
-    except msgspec.ValidationError as error:
-        return blame(error)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        return Refusal(Code.MALFORMED, f"the message is not JSON: {error}")
-
-
 def _card_data(said: Said, message: str | bytes) -> Refusal | None:
     """Refuses a message with a card number anywhere in it (spec P10); ``data`` is named as its operation knows it."""
     operation = OPERATIONS.get(said.op)
@@ -226,4 +242,5 @@ def _fields(data: msgspec.Raw) -> dict[str, Any] | Refusal:
 def _refuse(session: Session, ident: Id, refusal: Refusal) -> None:
     ident = None if cardlike.find(str(ident)) else ident
     told, errors = cardlike.redact(refusal.message), fields_at_fault(refusal)
-    session.send(message_frame(Error(id=ident, code=refusal.code, error=told, errors=errors)))
+    error = Error(id=ident, code=refusal.code, error=told, errors=errors, retry_after=refusal.retry_after_s)
+    session.send(message_frame(error))

@@ -1,0 +1,82 @@
+"""What stands at the socket doors, wired: who is let in, how much is let through, who is there, what looks odd."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+import trio
+from uuid_utils.compat import uuid7
+
+from tabletap.actors.ports import Reader
+from tabletap.http.auth import Authenticator
+from tabletap.http.directory import CafeDirectory
+from tabletap.http.dispatch import Dispatcher
+from tabletap.http.sockets.admission import Admissions
+from tabletap.http.sockets.commands import Commands
+from tabletap.http.sockets.doors import Doors
+from tabletap.http.sockets.gate import Gate
+from tabletap.http.sockets.watch import Watch
+from tabletap.realtime.hub import Hub
+from tabletap.realtime.presence import MemoryRoster, Presence
+from tabletap.realtime.sending import Sending
+from tabletap.settings import Settings
+
+
+class Entrance:
+    """One node's. ``open`` comes before the first client."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        hub: Hub,
+        reader: Reader,
+        auth: Authenticator,
+        directory: CafeDirectory,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._settings = settings
+        self._hub = hub
+        self._reader = reader
+        self._auth = auth
+        sending, gate = Sending(hub, uuid7, now), Gate(settings.handshakes, settings.messages)
+        self.presence = Presence(sending, MemoryRoster(), settings.presence, uuid7())
+        self._watch = Watch(sending, settings.watch)
+        self.doors = Doors(
+            hub=hub,
+            reader=reader,
+            auth=auth,
+            admissions=Admissions(
+                reader=reader,
+                auth=auth,
+                directory=directory,
+                gate=gate,
+                watch=self._watch,
+                origins=frozenset(settings.rest.allowed_origins),
+            ),
+            gate=gate,
+            watch=self._watch,
+            presence=self.presence,
+            limits=settings.sessions_at,
+            now=now,
+        )
+
+    def open(self, dispatcher: Dispatcher) -> None:
+        """What clients say goes to the operations from now on."""
+        Commands(
+            dispatcher=dispatcher,
+            hub=self._hub,
+            reader=self._reader,
+            auth=self._auth,
+            doors=self.doors,
+            message_depth=self._settings.sockets.message_depth,
+        )
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.doors.run)
+            nursery.start_soon(self.presence.run)
+
+    def figures(self) -> Mapping[str, float]:
+        """For the metrics."""
+        at_doors = {f"sockets_at_{door}": count for door, count in self.doors.counts().items()}
+        return {"sockets": self.doors.sessions, **at_doors, **self._watch.figures()}
