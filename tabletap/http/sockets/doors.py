@@ -72,10 +72,11 @@ class Guest(msgspec.Struct, kw_only=True):
 
 
 class Welcome(msgspec.Struct, frozen=True, tag="welcome", rename="camel", kw_only=True):
-    """The first message of the server."""
+    """The first message of the server. ``rooms``: what the door gives to everybody, from ``offset`` on."""
 
     session: str
     cafe_id: str
+    rooms: tuple[str, ...]
     offset: int
     heartbeat_ms: int
 
@@ -193,6 +194,7 @@ class Doors:
         welcome = Welcome(
             session=session.id,
             cafe_id=str(guest.cafe.id),
+            rooms=(room,),
             offset=offset,
             heartbeat_ms=self._hub.limits.heartbeat_ms,
         )
