@@ -208,7 +208,7 @@ class Client:
         With a ``key`` (a UUID; operations on money want one) it is carried out once, however often it has to be sent.
         Without one it is sent again only if ``repeatable``. Raises Refusal, Unanswered or Denied.
         """
-        message: dict[str, Any] = {"op": op, "data": data}
+        message: dict[str, Any] = {"op": op, "data": dict(data)}
         if key is not None:
             message["idempotencyKey"] = key
         answer = await self._commands.perform(message, repeatable=repeatable or key is not None, timeout_s=timeout_s)

@@ -1,9 +1,10 @@
 // The JavaScript client under the shared script: see driver.py, which is the same for the Python client.
-// Its timers stand still but for `advance`.
+// Its timers stand still but for `advance`. One process plays all scenes, one after the other.
 const { Client, Denied, Refusal, Unanswered } = require("../../tabletap/http/static/tabletap.js");
 
 const tell = (what) => process.stdout.write(JSON.stringify(what) + "\n");
-const clock = { now: 1_700_000_000_000, next: 1, timers: new Map() };
+const EPOCH = 1_700_000_000_000;
+const clock = { now: EPOCH, next: 1, timers: new Map() };
 const timers = {
   now: () => clock.now,
   setTimeout(work, ms) {
@@ -60,6 +61,12 @@ const orders = {
   },
   unsubscribe: ({ room }) => client.unsubscribe(room),
   ack: ({ offset }) => client.ack(offset),
+  end() {
+    client?.stop();
+    clock.timers.clear();
+    clock.now = EPOCH;
+    tell({ ended: true });
+  },
   figures() {
     const { repeated, late, resyncs, checks } = client.figures;
     tell({ figures: { repeated, late, resyncs, checks } });

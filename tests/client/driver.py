@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tabletap.client import Client, Denied, Event, Left, Message, Pauses, Refusal, Resync, Status, Unanswered
 
@@ -127,6 +127,7 @@ async def drive(read_from: int, write_to: int, clock: MockClock) -> None:
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
                     driver.do(json.loads(line))
+                    await wait_all_tasks_blocked()  # before the next line, which may be about time
             nursery.cancel_scope.cancel()
     finally:
         os.close(write_to)

@@ -82,8 +82,8 @@ class Line:
         named = {} if rooms is None else {"rooms": rooms}
         await self.say(type="welcome", session="s", cafeId="demo", offset=offset, heartbeatMs=heartbeat_ms, **named)
 
-    async def subscribed(self, offset: int, *, id: Any = None, room: str = ROOM, recovered: bool = True) -> None:
-        await self.say(type="subscribed", id=id, room=room, offset=offset, recovered=recovered)
+    async def subscribed(self, offset: int, *, ident: Any = None, room: str = ROOM, recovered: bool = True) -> None:
+        await self.say(type="subscribed", id=ident, room=room, offset=offset, recovered=recovered)
 
     async def events(self, *offsets: int, room: str = ROOM) -> None:
         """One event each; an event is the same whenever it is told."""
@@ -91,16 +91,16 @@ class Line:
             await self.event(offset, room=room)
 
     async def event(
-        self, offset: int, *, room: str = ROOM, type: str = "order_updated", ident: str | None = None, **data: Any
+        self, offset: int, *, room: str = ROOM, kind: str = "order_updated", ident: str | None = None, **data: Any
     ) -> None:
         told = json.dumps(data or {"n": offset}).encode()
-        await self.raw(event_frame(type, room, offset, ident or f"evt_{offset}", 1_700_000_000_000, told))
+        await self.raw(event_frame(kind, room, offset, ident or f"evt_{offset}", 1_700_000_000_000, told))
 
     async def heartbeat(self, offset: int) -> None:
         await self.say(type="heartbeat", offset=offset)
 
-    async def resync(self, offset: int, *, id: Any = None, room: str = ROOM) -> None:
-        await self.say(type="resync", id=id, room=room, offset=offset, snapshot={"at": offset})
+    async def resync(self, offset: int, *, ident: Any = None, room: str = ROOM) -> None:
+        await self.say(type="resync", id=ident, room=room, offset=offset, snapshot={"at": offset})
 
     async def hears(self, op: str) -> dict[str, Any]:
         """The client's next message, which must be this one."""

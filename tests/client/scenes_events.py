@@ -1,6 +1,6 @@
 """Scenes of the shared script, on events: each is told once and in order, or a resync is."""
 
-from .stage import ROOM, Stage
+from .stage import ROOM, Line, Stage
 
 BEYOND = 2**53 - 1
 CHECKS = {"check_every_ms": 60_000}
@@ -92,7 +92,7 @@ async def a_loss_at_the_end_is_found_by_the_heartbeat_and_told(stage: Stage) -> 
     await _late_heartbeat(stage, line, 13)
     asked = await line.hears("subscribe")
     assert (asked["room"], asked["after"]) == (ROOM, 11)
-    await line.subscribed(11, id=asked["id"])
+    await line.subscribed(11, ident=asked["id"])
     await line.events(12, 13)
     await stage.client.heard(11, 12, 13)
 
@@ -105,11 +105,11 @@ async def a_loss_in_the_middle_ends_in_a_snapshot(stage: Stage) -> None:
     await _late_heartbeat(stage, line, 13)
     asked = await line.hears("subscribe")
     assert asked["after"] == 11
-    await line.subscribed(11, id=asked["id"])
+    await line.subscribed(11, ident=asked["id"])
     await line.events(12, 13)
     again = await line.hears("subscribe")
     assert again["after"] == BEYOND
-    await line.resync(13, id=again["id"])
+    await line.resync(13, ident=again["id"])
     await line.events(14)
     await stage.client.heard(11, 13, "resync 13", 14)
     assert (await stage.client.figures())["late"] == 1
@@ -123,7 +123,7 @@ async def what_comes_while_a_check_is_under_way_is_taken_from_its_answer(stage: 
     await _late_heartbeat(stage, line, 13)
     asked = await line.hears("subscribe")
     await line.events(14)  # live, before the server has read the question
-    await line.subscribed(11, id=asked["id"])
+    await line.subscribed(11, ident=asked["id"])
     await line.events(12, 13, 14)
     await stage.client.heard(11, 12, 13, 14)
 
@@ -135,7 +135,7 @@ async def offsets_jump_where_other_rooms_had_something_to_hear(stage: Stage) -> 
     await stage.client.heard(11, 14)
     await _late_heartbeat(stage, line, 16)
     asked = await line.hears("subscribe")
-    await line.subscribed(11, id=asked["id"])
+    await line.subscribed(11, ident=asked["id"])
     await line.events(14)
     await line.heartbeat(16)  # the recovery is over, and has found nothing
     await _late_heartbeat(stage, line, 16)
@@ -154,7 +154,7 @@ async def an_event_that_comes_after_a_newer_one_ends_in_a_snapshot(stage: Stage)
     asked = await line.hears("subscribe")
     assert asked["after"] == BEYOND
     await line.events(14)
-    await line.resync(14, id=asked["id"])
+    await line.resync(14, ident=asked["id"])
     await line.events(15)
     await stage.client.heard(12, "resync 14", 15)
 
@@ -196,7 +196,7 @@ async def a_database_that_was_set_back_ends_in_a_snapshot(stage: Stage) -> None:
     await stage.client.heard(11, 12)
     await line.heartbeat(5)
     asked = await line.hears("subscribe")
-    await line.resync(5, id=asked["id"])
+    await line.resync(5, ident=asked["id"])
     await line.events(6)
     await stage.client.heard(11, 12, "resync 5", 6)
 
@@ -212,7 +212,7 @@ async def a_recovery_that_begins_too_late_ends_in_a_snapshot(stage: Stage) -> No
     await line.subscribed(19)
     asked = await line.hears("subscribe")
     assert asked["after"] == BEYOND
-    await line.resync(20, id=asked["id"])
+    await line.resync(20, ident=asked["id"])
     await stage.client.heard(11, "resync 20")
 
 
@@ -238,7 +238,7 @@ async def another_room_is_gone_on_with_by_its_own_offset(stage: Stage) -> None:
     stage.client.do("subscribe", room="order:1")
     asked = await line.hears("subscribe")
     assert (asked["room"], "after" in asked) == ("order:1", False)
-    await line.subscribed(20, id=asked["id"], room="order:1", recovered=False)
+    await line.subscribed(20, ident=asked["id"], room="order:1", recovered=False)
     await stage.client.until(lambda told: told.get("subscribed") == "order:1")
     await line.events(21, room="order:1")
     await line.events(22)
@@ -249,7 +249,7 @@ async def another_room_is_gone_on_with_by_its_own_offset(stage: Stage) -> None:
     asked = await line.hears("subscribe")
     assert (asked["room"], asked["after"]) == ("order:1", 21)
     await line.events(23, room="order:1")  # before it is asked: it will be told again
-    await line.subscribed(21, id=asked["id"], room="order:1")
+    await line.subscribed(21, ident=asked["id"], room="order:1")
     await line.events(23, 24, room="order:1")
     await stage.client.heard(21, 22, 23, 24)
     stage.client.do("unsubscribe", room="order:1")
@@ -276,7 +276,7 @@ async def a_room_that_is_ours_no_more_is_told(stage: Stage) -> None:
     await stage.client.status("live")
     stage.client.do("subscribe", room="order:1", after=10)
     asked = await line.hears("subscribe")
-    await line.subscribed(10, id=asked["id"], room="order:1")
+    await line.subscribed(10, ident=asked["id"], room="order:1")
     await line.events(11, room="order:1")
     await stage.client.heard(11)
     await line.drop()
@@ -298,7 +298,7 @@ async def a_subscription_that_is_refused_for_now_is_tried_on_another_connection(
     line = await (await stage.comes_back()).accept()
     await line.welcome(11)
     asked = await line.hears("subscribe")
-    await line.subscribed(10, id=asked["id"], room="order:1")
+    await line.subscribed(10, ident=asked["id"], room="order:1")
     await line.events(11, room="order:1")
     await stage.client.heard(11)
 
@@ -323,15 +323,15 @@ async def a_flow_is_told_from_its_snapshot_on_and_its_events_share_offsets(stage
     await stage.client.status("live")
     stage.client.do("subscribe", room="flow:1")
     asked = await line.hears("subscribe")
-    await line.resync(10, id=asked["id"], room="flow:1")
-    await line.event(10, room="flow:1", type="job_started", ident="evt_a")
-    await line.event(10, room="flow:1", type="job_completed", ident="evt_b")
-    await line.event(10, room="flow:1", type="job_completed", ident="evt_b")
-    await line.event(12, room="flow:1", type="flow_completed", ident="evt_c")
+    await line.resync(10, ident=asked["id"], room="flow:1")
+    await line.event(10, room="flow:1", kind="job_started", ident="evt_a")
+    await line.event(10, room="flow:1", kind="job_completed", ident="evt_b")
+    await line.event(10, room="flow:1", kind="job_completed", ident="evt_b")
+    await line.event(12, room="flow:1", kind="flow_completed", ident="evt_c")
     await stage.client.heard("resync 10", 10, 10, 12)
 
 
-async def _late_heartbeat(stage: Stage, line, newest: int) -> None:  # type: ignore[no-untyped-def]
+async def _late_heartbeat(stage: Stage, line: Line, newest: int) -> None:
     """A heartbeat when a check is due, without the silence that would end the connection."""
     for _ in range(LATER_MS // 10_000):
         await stage.client.advance(10_000)

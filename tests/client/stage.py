@@ -141,37 +141,52 @@ class Stage:
         return line
 
 
-@asynccontextmanager
-async def staged(kind: str) -> AsyncIterator[Stage]:
-    """A stage with one client on it."""
-    to_client, orders = os.pipe()[0:2]
-    from_client, told = os.pipe()[0:2]
-    thread: threading.Thread | None = None
-    process: subprocess.Popen[bytes] | None = None
-    if kind == "python":
-        thread = driver.in_thread(to_client, told)
-    else:
+class Node:
+    """The process in which all scenes of the JavaScript client are played."""
+
+    def __init__(self) -> None:
         assert NODE is not None
         command = [NODE, "--experimental-websocket", "--no-warnings", str(Path(__file__).with_name("driver.cjs"))]
-        process = subprocess.Popen(command, stdin=to_client, stdout=told)
-        os.close(to_client)
-        os.close(told)
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def pipes(self) -> tuple[int, int]:
+        """Where orders go in and answers come out, for one scene."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        return os.dup(self._process.stdin.fileno()), os.dup(self._process.stdout.fileno())
+
+    def close(self) -> None:
+        with self._process:
+            self._process.kill()
+
+
+@asynccontextmanager
+async def staged(kind: str, node: Node | None) -> AsyncIterator[Stage]:
+    """A stage with one client on it."""
+    thread: threading.Thread | None = None
+    if node is None:
+        to_client, orders = os.pipe()
+        answers, from_client = os.pipe()
+        thread = driver.in_thread(to_client, from_client)
+    else:
+        orders, answers = node.pipes()
     peer = Peer()
     await peer.here()
-    try:
-        async with trio.lowlevel.FdStream(from_client) as told_by, trio.open_nursery() as nursery:
-            client = Actor(kind, orders, told_by)
-            nursery.start_soon(client.listen)
+    async with trio.lowlevel.FdStream(answers) as told_by, trio.open_nursery() as nursery:
+        client = Actor(kind, orders, told_by)
+        nursery.start_soon(client.listen)
+        try:
             yield Stage(peer, client)
+        finally:
+            with trio.CancelScope(shield=True):
+                await peer.aclose()
+                if thread is None:
+                    client.do("end")
+                    await client.until(lambda told: "ended" in told)
+                os.close(orders)
+                if thread is not None:
+                    await trio.to_thread.run_sync(thread.join, PATIENCE_S)
             nursery.cancel_scope.cancel()
-    finally:
-        os.close(orders)
-        with trio.CancelScope(shield=True):
-            await peer.aclose()
-            if thread is not None:
-                await trio.to_thread.run_sync(thread.join, PATIENCE_S)
-            if process is not None:
-                await trio.to_thread.run_sync(process.wait)
 
 
-__all__ = ["KINDS", "NODE", "ROOM", "Actor", "Knock", "Line", "Stage", "staged"]
+__all__ = ["KINDS", "NODE", "ROOM", "Actor", "Knock", "Line", "Node", "Stage", "staged"]

@@ -1,12 +1,12 @@
 """One script, two clients: whatever the server does, both keep the same promises."""
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from . import scenes_events
-from .stage import KINDS, NODE, Stage, staged
+from . import scenes_commands, scenes_events, scenes_lines
+from .stage import KINDS, NODE, Node, Stage, staged
 
 Scene = Callable[[Stage], Awaitable[None]]
 
@@ -21,10 +21,22 @@ def scenes(*modules: object) -> list[Scene]:
     ]
 
 
+@pytest.fixture(scope="module")
+def node() -> Iterator[Node | None]:
+    if NODE is None:
+        yield None
+    else:
+        process = Node()
+        yield process
+        process.close()
+
+
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("scene", scenes(scenes_events), ids=lambda scene: scene.__name__)
-async def test_both_clients(scene: Scene, kind: str) -> None:
-    if kind == "javascript" and NODE is None:
+@pytest.mark.parametrize(
+    "scene", scenes(scenes_events, scenes_commands, scenes_lines), ids=lambda scene: scene.__name__
+)
+async def test_both_clients(scene: Scene, kind: str, node: Node | None) -> None:
+    if kind == "javascript" and node is None:
         pytest.skip("no node: the JavaScript client cannot be run here (apt install nodejs)")
-    async with staged(kind) as stage:
+    async with staged(kind, node if kind == "javascript" else None) as stage:
         await scene(stage)

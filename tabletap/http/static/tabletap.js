@@ -497,7 +497,8 @@
       socket.onopen = ours(() => { this.#opened = true; });
       socket.onmessage = ours(({ data }) => this.#receive(data));
       socket.onclose = ours(({ code }) => this.#closed(code));
-      socket.onerror = () => {}; // onclose follows
+      // A browser tells of the end as well (and is not heard any more); Node 20 does not, where nothing was opened.
+      socket.onerror = ours(() => { if (!this.#opened) this.#closed(ABNORMAL); });
     }
 
     #receive(text) {
