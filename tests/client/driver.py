@@ -126,8 +126,9 @@ async def drive(read_from: int, write_to: int, clock: MockClock) -> None:
             async for data in orders:
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
+                    await wait_all_tasks_blocked()  # what has come is dealt with before time passes, and after
                     driver.do(json.loads(line))
-                    await wait_all_tasks_blocked()  # before the next line, which may be about time
+                    await wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
     finally:
         os.close(write_to)
