@@ -21,7 +21,10 @@ class ProtocolViolation(Exception):  # noqa: N818 - named by whose fault it is
 
 
 class FrameReader:
-    """Bytes in any pieces in, whole messages out: text and binary joined from their fragments, control frames alone."""
+    """Bytes in any pieces in, whole messages out: text and binary joined from their fragments, control frames alone.
+
+    ``violation``: what came after the last message; whatever else comes cannot be read.
+    """
 
     def __init__(self, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
         self._max_bytes = max_message_bytes
@@ -29,12 +32,21 @@ class FrameReader:
         self._fragments: list[bytes] = []
         self._fragments_bytes = 0
         self._kind = CONTINUATION
+        self.violation: ProtocolViolation | None = None
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """The messages that ``data`` completes, as (opcode, payload)."""
-        buffer = self._rest + data if self._rest else data
-        at, end = 0, len(buffer)
+        """The messages that ``data`` completes, as (opcode, payload). Raises ProtocolViolation if there are none."""
         found: list[tuple[int, bytes]] = []
+        try:
+            self._read(self._rest + data if self._rest else data, found)
+        except ProtocolViolation as violation:
+            self.violation = violation
+            if not found:
+                raise
+        return found
+
+    def _read(self, buffer: bytes, found: list[tuple[int, bytes]]) -> None:
+        at, end = 0, len(buffer)
         while end - at >= 2:
             size, start = buffer[at + 1], at + 2
             if size > 125:
@@ -55,7 +67,6 @@ class FrameReader:
             else:
                 self._take(head, buffer[start:at], found)
         self._rest = buffer[at:]
-        return found
 
     def _take(self, head: int, payload: bytes, found: list[tuple[int, bytes]]) -> None:
         opcode, final = head & 0x0F, bool(head & 0x80)

@@ -108,6 +108,8 @@ class Socket:
             raise self._goodbye
         data, self._first = self._first, b""
         try:
+            if self._reader.violation is not None:
+                raise self._reader.violation
             data = data or bytes(await self._stream.receive_some(RECEIVE_BYTES))
             found = self._reader.feed(data)
         except ProtocolViolation as violation:
