@@ -62,6 +62,7 @@ class Rooms:
         self._rooms: dict[str, Room] = {}
         self._wishes: dict[str, Wish] = {}
         self._left: set[str] = set()
+        self._ended: Exception | None = None
         self._ids = itertools.count(1)
         self._send: Send | None = None
         self.paused = False
@@ -82,7 +83,9 @@ class Rooms:
         self._left.discard(name)
         room = self._rooms[name] = Room(name, default=False, last=after)
         wish = self._wishes.setdefault(name, Wish())
-        if not self.paused:
+        if self._ended is not None:
+            self._settle(name, self._ended)
+        elif not self.paused:
             self._ask(room)
         return wish
 
@@ -135,6 +138,7 @@ class Rooms:
 
     def end(self, reason: Exception) -> None:
         """There will be no other connection."""
+        self._ended = reason
         for name in tuple(self._wishes):
             self._settle(name, reason)
 

@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
 import pytest
 import trio
 
 from tabletap.client import Server
-from tabletap.client.frames import BINARY, CLOSE, PING, PONG, TEXT, FrameReader, ProtocolViolation, frame
+from tabletap.client.frames import BINARY, CLOSE, PING, PONG, TEXT, ProtocolViolation, frame
 from tabletap.client.socket import Socket
 
 KOSOKU = Path(sys.executable).with_name("kosoku")
@@ -65,7 +64,7 @@ async def test_our_client_reads_and_writes_websocket(tmp_path: Path) -> None:
                 await _talk(server, f"/runCase?case={case}&agent={AGENT}")
             await _talk(server, f"/updateReports?agent={AGENT}")
             await trio.to_thread.run_sync(process.wait)
-    # A text that is not UTF-8 is refused at its end, and not already within: that is allowed, and costs nobody anything.
+    # A text that is not UTF-8 is refused at its end and not within, which is allowed.
     assert ended_otherwise(tmp_path, 240) == dict.fromkeys(("6.4.1", "6.4.2", "6.4.3", "6.4.4"), "NON-STRICT, OK")
 
 

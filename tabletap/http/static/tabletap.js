@@ -132,6 +132,7 @@
       this.wishes = new Map();
       this.left = new Set();
       this.ids = 0;
+      this.ended = null;
       this.figures = { repeated: 0, late: 0, resyncs: 0, checks: 0 };
     }
 
@@ -142,6 +143,7 @@
     }
 
     subscribe(name, after) {
+      if (this.ended) return Promise.reject(this.ended);
       this.left.delete(name);
       const room = new Room(name, false, after);
       this.all.set(name, room);
@@ -175,6 +177,7 @@
     }
 
     end(reason) {
+      this.ended = reason;
       for (const name of [...this.wishes.keys()]) this.#settle(name, reason);
     }
 
@@ -406,7 +409,7 @@
     start() {
       if (this.#running) return;
       this.#running = true;
-      this.commands.ended = null;
+      this.commands.ended = this.rooms.ended = null;
       if (globalThis.document) for (const what of ["online", "pageshow", "visibilitychange"]) addEventListener(what, this.wake, true);
       this.#connect();
     }
