@@ -81,7 +81,8 @@ class Rooms:
     def subscribe(self, name: str, after: int | None) -> Wish:
         """Hear a room, from now on or from after an offset."""
         self._left.discard(name)
-        room = self._rooms[name] = Room(name, default=False, last=after)
+        known = self._rooms.get(name)
+        room = self._rooms[name] = Room(name, default=known is not None and known.default, last=after)
         wish = self._wishes.setdefault(name, Wish())
         if self._ended is not None:
             self._settle(name, self._ended)
@@ -208,7 +209,7 @@ class Rooms:
                     raise Muddled(f"no answer about {room.name}")
             elif room.last is None or not room.logged or self.paused:
                 continue
-            elif newest < room.last:  # another history: a database that was set back
+            elif room.lost or newest < room.last:  # else another history: a database that was set back
                 self._ask_for_snapshot(room)
             elif room.proving:
                 room.prove()
@@ -224,7 +225,7 @@ class Rooms:
         room.checking = newest
 
     def _due(self, room: Room) -> None:
-        if self._check_every_s is not None:
+        if self._check_every_s is not None and room.check_due != math.inf:
             room.check_due = self._now() + self._check_every_s * (0.5 + self._random())
 
     def _ask_for_snapshot(self, room: Room) -> None:
@@ -233,10 +234,12 @@ class Rooms:
         self._ask(room)
 
     def _ask(self, room: Room, after: int | None = None) -> None:
+        if self._send is None:  # the next connection asks
+            return
         after = room.resume_after if after is None else after
         room.asked, room.asked_at = f"s{next(self._ids)}", self._now()
         told = {} if after is None else {"after": after}
-        self._say({"op": "subscribe", "id": room.asked, "room": room.name, **told})
+        self._send({"op": "subscribe", "id": room.asked, "room": room.name, **told})
 
     def _settle(self, name: str, failure: Exception | None = None) -> bool:
         """Tell whoever waits for the room; whether somebody does."""

@@ -174,6 +174,38 @@ async def a_snapshot_that_was_asked_for_is_asked_for_again_by_the_next_connectio
     await stage.client.heard(12, "resync 14", 15)
 
 
+async def a_snapshot_that_does_not_come_is_asked_for_again(stage: Stage) -> None:
+    stage.begin()
+    line = await stage.open(10)
+    await line.events(12, 11)
+    await line.hears("subscribe")
+    await line.drop()
+    knock = await stage.comes_back()
+    line = await knock.accept()
+    await line.welcome(14)
+    await line.heartbeat(14)
+    asked = await line.hears("subscribe")
+    assert (asked["room"], asked["after"]) == (ROOM, BEYOND)
+    await line.resync(14, ident=asked["id"])
+    await stage.client.heard(12, "resync 14")
+
+
+async def a_room_that_may_not_be_checked_is_left_in_peace(stage: Stage) -> None:
+    stage.begin(**CHECKS)
+    line = await stage.open(10)
+    await line.events(11)
+    await stage.client.heard(11)
+    await _late_heartbeat(stage, line, 13)
+    asked = await line.hears("subscribe")
+    await line.say(type="error", id=asked["id"], code="TOO_MANY_SUBSCRIPTIONS", error="no")
+    await line.ended()  # what came in between was not taken
+    line = await stage.goes_on(11, head=13)
+    await line.events(12)
+    await stage.client.heard(11, 12)
+    await _late_heartbeat(stage, line, 13)
+    await line.hears_nothing_more()
+
+
 async def a_resync_is_told_and_what_it_covers_is_not(stage: Stage) -> None:
     stage.begin()
     line = await stage.open(10)

@@ -112,6 +112,21 @@ async def test_slow_reading_survives_a_lost_connection() -> None:
         assert [(await anext(client)).offset for _ in range(2)] == [12, 13]  # type: ignore[union-attr]
 
 
+async def test_who_has_read_up_while_there_was_no_connection_misses_nothing_on_the_next() -> None:
+    async with peer_and_client(queue_max=2) as (peer, client):
+        line = await opened(peer)
+        await line.events(11, 12, 13)
+        await line.hears("unsubscribe")
+        await line.drop()
+        knock = await peer.knock()
+        assert [(await anext(client)).offset for _ in range(2)] == [11, 12]  # type: ignore[union-attr]
+        line = await knock.accept()
+        await line.welcome(13)
+        await line.subscribed(12)
+        await line.events(13)
+        assert (await anext(client)).offset == 13  # type: ignore[union-attr]
+
+
 async def test_a_closed_door_is_told_to_who_reads_and_who_asks() -> None:
     async with peer_and_client() as (peer, client):
         line = await opened(peer)

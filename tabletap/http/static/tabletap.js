@@ -145,7 +145,7 @@
     subscribe(name, after) {
       if (this.ended) return Promise.reject(this.ended);
       this.left.delete(name);
-      const room = new Room(name, false, after);
+      const room = new Room(name, this.all.get(name)?.isDefault ?? false, after);
       this.all.set(name, room);
       const wish = this.wishes.get(name) ?? {};
       wish.promise ??= new Promise((granted, refused) => Object.assign(wish, { granted, refused }));
@@ -236,7 +236,7 @@
         if (room.asked !== null) {
           if (now - room.askedAt > ANSWER_MS) throw new Muddled(`no answer about ${room.name}`);
         } else if (room.last === null || !room.logged) continue;
-        else if (newest < room.last) this.#askForSnapshot(room); // another history: a database that was set back
+        else if (room.lost || newest < room.last) this.#askForSnapshot(room); // else another history: a database set back
         else if (room.proving) room.prove();
         else if (newest > room.whole && this.client.checkEvery !== null && now >= room.checkDue) {
           this.figures.checks++;
@@ -248,7 +248,7 @@
     }
 
     #due(room) {
-      if (this.client.checkEvery !== null) room.checkDue = this.client.now() + this.client.checkEvery * (0.5 + this.client.random());
+      if (this.client.checkEvery !== null && room.checkDue !== Infinity) room.checkDue = this.client.now() + this.client.checkEvery * (0.5 + this.client.random());
     }
 
     #askForSnapshot(room) {
@@ -257,6 +257,7 @@
     }
 
     #ask(room, after = room.resumeAfter) {
+      if (!this.client.isLive) return; // the next connection asks
       room.asked = `s${++this.ids}`;
       room.askedAt = this.client.now();
       this.client.say({ op: "subscribe", id: room.asked, room: room.name, ...(after === null ? {} : { after }) });
@@ -460,6 +461,8 @@
     get figures() { return { ...this.rooms.figures, commandsRepeated: this.commands.repeated }; }
 
     // -- for the parts
+
+    get isLive() { return this.#live; }
 
     now() { return this.timers.now(); }
 
