@@ -3,6 +3,7 @@
 The house has floors; an import may only point down (``import-linter`` holds us to it)::
 
     cli, simulate      commands: serve, demo, migrate, token, rebuild, simulate
+    client             for users: a client of the doors, which imports nothing of what is below
     app, settings      the only place that wires things together; the only reader of settings
     http               the doors: one port, REST, sockets, the table of operations
     store   gateways   Postgres in, Postgres out; how each way of paying presents itself

@@ -5,7 +5,7 @@ sockets. In the end everything that was acknowledged must have been seen by ever
 completed and paid. This package is a client: it knows the wire and nothing of the server's insides.
 
 Reading order: ``run`` (the whole), ``customers``, ``kitchen``, ``counter`` (the people), ``book`` and ``report`` (what
-happened), ``line`` and ``door`` (sockets), ``rest`` (requests).
+happened), ``line`` (sockets), ``rest`` (requests).
 """
 
 import argparse
@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from .door import Refused
+from tabletap.client import Denied
+
 from .report import show
 from .run import CannotRun, Options, run
 
@@ -63,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
             report, notes = trio.run(run, options, _Bars(bars, options.orders))
     except BaseException as failure:
         reasons = list(_leaves(failure))
-        if not all(isinstance(reason, CannotRun | Refused | KeyboardInterrupt) for reason in reasons):
+        if not all(isinstance(reason, CannotRun | Denied | KeyboardInterrupt) for reason in reasons):
             raise
         console.print(str(reasons[0]) or "interrupted", style="bold red", markup=False)
         return EXIT_CANNOT_RUN

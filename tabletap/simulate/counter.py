@@ -6,9 +6,10 @@ from uuid import uuid4
 import msgspec
 import trio
 
+from tabletap.client import Event, Refusal, Server
+
 from .book import Book, Plan
-from .line import Heard, Line, Refusal
-from .server import Server
+from .line import Line
 
 NOTES_CENTS = 500
 """People pay with notes: what they tender is a multiple of the smallest one."""
@@ -73,7 +74,7 @@ class Counter:
 
     # -- what is heard
 
-    def _heard(self, heard: Heard, at: float) -> None:
+    def _heard(self, heard: Event, at: float) -> None:
         del at
         news = self._decode(heard.data)
         if heard.type == "order_created" and news.order is not None:

@@ -10,19 +10,18 @@ from uuid import uuid4
 
 import msgspec
 import trio
-from trio_websocket import ConnectionClosed, HandshakeError, open_websocket_url
+
+from tabletap.client import Client, Event, Server
 
 from .baskets import Baskets
 from .book import Book, Placed, Plan
-from .line import Heard
+from .line import PAUSES
 from .rest import Answer, Rest
-from .server import Server
 
 CHANNELS = ("online",) * 11 + ("table",) * 7 + ("counter",) * 2
 PLANS = (Plan.CASH,) * 9 + (Plan.CASH_LATER,) * 7 + (Plan.TRANSFER,) * 4
 TIPS = (0, 0, 0, 0, 100, 250)
 FOLLOWED_SHARE = 0.05
-FOLLOW_PAUSE_SECONDS = 0.2
 
 
 class Ordered(msgspec.Struct, frozen=True, rename="camel"):
@@ -116,25 +115,22 @@ class Customers:
         """Watch the own order until it is handed over, as the customer's page does: every step once, in order."""
         book = self._book
         book.followed += 1
-        offset: int | None = None
         steps: list[str] = []
-        headers = [(b"authorization", b"Bearer " + order.tracking_token.encode())]
-        while "completed" not in steps:
-            resume = "" if offset is None else f"&after={offset}"
-            url = f"{self._server.sockets_url}/ws/customers?cafe={self._slug}{resume}"
-            try:
-                async with open_websocket_url(url, extra_headers=headers) as socket:
-                    while "completed" not in steps:
-                        heard = msgspec.json.decode(await socket.get_message(), type=Heard)
-                        if heard.type == "welcome" and offset is None:
-                            offset = heard.offset
-                            steps.append(await self._as_it_stands(order))
-                        elif heard.event_id and offset is not None:
-                            book.out_of_order += heard.offset <= offset
-                            offset = heard.offset
-                            self._step(heard, steps)
-            except (HandshakeError, ConnectionClosed, OSError, trio.BrokenResourceError):
-                await trio.sleep(FOLLOW_PAUSE_SECONDS)
+        async with Client(
+            self._server,
+            door="customers",
+            cafe=self._slug,
+            token=order.tracking_token,
+            check_every_s=None,
+            pauses=PAUSES,
+        ) as client:
+            await client.welcomed.wait()
+            steps.append(await self._as_it_stands(order))
+            while "completed" not in steps:
+                message = await anext(client)
+                if isinstance(message, Event):
+                    self._step(message, steps)
+            book.out_of_order += client.figures.repeated + client.figures.late
         book.followed_whole += 1
 
     async def _as_it_stands(self, order: Ordered) -> str:
@@ -145,7 +141,7 @@ class Customers:
             return ""
         return msgspec.json.decode(answer.body, type=News).status or ""
 
-    def _step(self, heard: Heard, steps: list[str]) -> None:
+    def _step(self, heard: Event, steps: list[str]) -> None:
         """A status the order has moved to. Only the first may be what the order itself has told already."""
         status = msgspec.json.decode(heard.data, type=News).status
         if not heard.type.startswith("order_") or status is None:

@@ -5,9 +5,10 @@ from random import Random
 import msgspec
 import trio
 
+from tabletap.client import Event, Refusal, Server
+
 from .book import Book, Screen
-from .line import Heard, Line, Refusal
-from .server import Server
+from .line import Line
 
 APPEARS = frozenset({"order_created", "new_order", "new_paid_order"})
 """Events with which an order appears on a kitchen's screen."""
@@ -56,7 +57,7 @@ class Kitchen:
         async with trio.open_nursery() as self._cooks:
             await self.line.run()
 
-    def _heard(self, heard: Heard, at: float) -> None:
+    def _heard(self, heard: Event, at: float) -> None:
         if heard.type not in APPEARS:
             return
         appeared = self._decode(heard.data)

@@ -11,7 +11,7 @@ import h11
 import msgspec
 import trio
 
-from .server import Server
+from tabletap.client import Server
 
 ANSWER_SECONDS = 30.0
 IDLE_AT_MOST = 64

@@ -7,6 +7,8 @@ from typing import Protocol
 import msgspec
 import trio
 
+from tabletap.client import Server
+
 from .baskets import Baskets, Cafe
 from .book import LOOK_SECONDS, Book
 from .counter import Counter
@@ -15,7 +17,6 @@ from .kitchen import Kitchen
 from .line import Line
 from .report import Final, Report, judge
 from .rest import Rest
-from .server import Server
 
 PAGE_ORDERS = 500
 WELCOME_SECONDS = 20.0

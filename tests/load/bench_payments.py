@@ -25,9 +25,10 @@ from uuid import UUID
 import msgspec
 import trio
 
+from tabletap.client import Event
 from tabletap.gateways.sandbox.wire import SIGNATURE_HEADER, sign
 from tabletap.simulate.baskets import Baskets, Cafe
-from tabletap.simulate.line import Heard, Line
+from tabletap.simulate.line import Line
 from tabletap.simulate.report import Latency
 from tabletap.simulate.rest import Connection, Rest
 
@@ -278,7 +279,7 @@ class Bench:
 
     # -- what is seen
 
-    def _heard(self, heard: Heard, at: float) -> None:
+    def _heard(self, heard: Event, at: float) -> None:
         if heard.type == "payment_update":
             news = self._decode(heard.data)
             self._seen[news.payment_id, news.status] = at

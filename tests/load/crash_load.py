@@ -7,8 +7,9 @@ from uuid import UUID
 import msgspec
 import trio
 
+from tabletap.client import Refusal
 from tabletap.simulate.baskets import Baskets
-from tabletap.simulate.line import Line, Refusal
+from tabletap.simulate.line import Line
 from tabletap.simulate.rest import Rest
 
 from .crash_record import Order, Record

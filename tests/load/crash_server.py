@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import trio
 
-from tabletap.simulate.server import Server
+from tabletap.client import Server
 
 READY_SECONDS = 180.0
 STOP_SECONDS = 12.0

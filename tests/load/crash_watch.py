@@ -4,8 +4,8 @@ from collections import Counter
 
 import trio
 
-from tabletap.simulate.line import Heard, Line
-from tabletap.simulate.server import Server
+from tabletap.client import Event, Server
+from tabletap.simulate.line import Line
 
 REPLAY_SECONDS = 30.0
 
@@ -28,7 +28,7 @@ class Watch:
         self.line = self._line(self.heard, 0)
 
     def _line(self, into: list[Told], after: int) -> Line:
-        def on_event(heard: Heard, at: float) -> None:
+        def on_event(heard: Event, at: float) -> None:
             del at
             into.append((heard.offset, heard.event_id, heard.type, bytes(heard.data)))
 

@@ -2,8 +2,8 @@
 
 import trio
 
+from tabletap.client import Server
 from tabletap.simulate.rest import Rest
-from tabletap.simulate.server import Server
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"

@@ -10,7 +10,7 @@ from wsproto.connection import Connection
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 from wsproto.frame_protocol import CloseReason
 
-from tabletap.simulate.frames import BINARY, CLOSE, PING, TEXT, FrameReader, ProtocolViolation, frame
+from tabletap.client.frames import BINARY, CLOSE, PING, TEXT, FrameReader, ProtocolViolation, frame
 
 SIZES = st.sampled_from([0, 1, 125, 126, 127, 65_535, 65_536, 100_000])
 
@@ -55,6 +55,11 @@ def test_what_the_client_sends_is_read_by_a_server(size: int) -> None:
         b"\x09\x00",  # a control frame in pieces
         b"\x8b\x00",  # an opcode that does not exist
         b"\x81\x7f" + (1 << 40).to_bytes(8),  # a terabyte
+        b"\x81\x01\xff",  # not UTF-8
+        b"\x01\x01\xc3\x80\x01a",  # the same in pieces
+        b"\x88\x01\x03",  # half a close code
+        b"\x88\x02\x03\xed",  # 1005, which says that there was none
+        b"\x88\x03\x03\xe8\xff",  # a reason that is not UTF-8
     ],
 )
 def test_what_is_forbidden_is_refused(sent: bytes) -> None:

@@ -9,10 +9,13 @@ from collections import deque
 import h11
 import trio
 
-from .frames import CLOSE, PING, PONG, TEXT, FrameReader, ProtocolViolation, frame
+from .frames import CLOSE, MAX_MESSAGE_BYTES, PING, PONG, TEXT, FrameReader, ProtocolViolation, frame
 from .server import Server
 
 RECEIVE_BYTES = 256 * 1024
+REFUSAL_BYTES = 4096
+PONGS_BEHIND_AT_MOST = 64
+RETRY_AFTER_AT_MOST_S = 300.0
 HANDSHAKE_SECONDS = 15.0
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -23,33 +26,39 @@ class Closed(Exception):  # noqa: N818 - named by what is the case
     def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(f"closed with {code} {reason}".rstrip())
         self.code = code
+        self.reason = reason
 
 
 class Refused(Exception):  # noqa: N818 - the same
     """The door answered the handshake with an HTTP status."""
 
-    def __init__(self, status: int, body: bytes) -> None:
+    def __init__(self, status: int, body: bytes, retry_after_s: float = 0.0) -> None:
         super().__init__(f"refused with {status}: {body[:200].decode(errors='replace')}")
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class Socket:
     """An open connection. One task reads (``receive``), one writes what was posted (``write``)."""
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    def __init__(self, stream: trio.abc.Stream, max_message_bytes: int) -> None:
         self._stream = stream
-        self._reader = FrameReader()
+        self._reader = FrameReader(max_message_bytes)
         self._first = b""  # what came with the end of the handshake
         self._goodbye: Closed | None = None
         self._outbox: deque[bytes] = deque()
         self._posted = trio.Event()
+        self._writing = False
+        self._farewell = 1000
 
     @classmethod
-    async def open(cls, server: Server, target: str, token: str) -> "Socket":
+    async def open(
+        cls, server: Server, target: str, token: str, max_message_bytes: int = MAX_MESSAGE_BYTES
+    ) -> "Socket":
         """Dial and shake hands. Raises Refused, Closed, OSError or trio.TooSlowError."""
         stream = await server.dial()
         try:
-            socket = cls(stream)
+            socket = cls(stream, max_message_bytes)
             with trio.fail_after(HANDSHAKE_SECONDS):
                 await socket._shake_hands(server.authority, target, token)
         except BaseException:
@@ -73,7 +82,7 @@ class Socket:
             ],
         )
         await self._stream.send_all(http.send(request) + http.send(h11.EndOfMessage()))
-        status, body, expected = 0, b"", base64.b64encode(hashlib.sha1(key + _GUID).digest())  # noqa: S324 - RFC 6455
+        status, retry_after, body, expected = 0, 0.0, b"", base64.b64encode(hashlib.sha1(key + _GUID).digest())  # noqa: S324 - RFC 6455
         while True:
             try:
                 event = http.next_event()
@@ -87,11 +96,11 @@ class Socket:
                 self._first = http.trailing_data[0]
                 return
             elif isinstance(event, h11.Response):
-                status = event.status_code
+                status, retry_after = event.status_code, _seconds(dict(event.headers).get(b"retry-after", b""))
             elif isinstance(event, h11.Data):
-                body += bytes(event.data)
+                body = (body + bytes(event.data))[:REFUSAL_BYTES]
             elif event is h11.PAUSED or isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
-                raise Refused(status, body) if status else Closed(1006)
+                raise Refused(status, body, retry_after) if status else Closed(1006)
 
     async def receive(self) -> list[bytes]:
         """The text messages that came next, perhaps none. Pings are answered on the way. Raises Closed."""
@@ -99,9 +108,14 @@ class Socket:
             raise self._goodbye
         data, self._first = self._first, b""
         try:
+            if self._reader.violation is not None:
+                raise self._reader.violation
             data = data or bytes(await self._stream.receive_some(RECEIVE_BYTES))
             found = self._reader.feed(data)
-        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ProtocolViolation) as error:
+        except ProtocolViolation as violation:
+            self._farewell = violation.code
+            raise Closed(1006, str(violation)) from violation
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise Closed(1006, str(error)) from error
         if not data:
             raise Closed(1006)
@@ -110,9 +124,13 @@ class Socket:
             if opcode == TEXT:
                 texts.append(payload)
             elif opcode == PING:
-                self._post(frame(PONG, payload))
+                if len(self._outbox) < PONGS_BEHIND_AT_MOST:  # who does not read may miss some
+                    self._post(frame(PONG, payload))
             elif opcode == CLOSE:
-                self._goodbye = Closed(int.from_bytes(payload[:2]) or 1005, payload[2:].decode(errors="replace"))
+                code = int.from_bytes(payload[:2]) or 1005
+                self._farewell = code if payload else 1000
+                self._goodbye = Closed(code, payload[2:].decode(errors="replace"))
+                break
         return texts
 
     def post(self, message: bytes) -> None:
@@ -131,10 +149,18 @@ class Socket:
                 self._posted = trio.Event()
                 joined = b"".join(self._outbox)
                 self._outbox.clear()
+                self._writing = True
                 await self._stream.send_all(joined)
+                self._writing = False
 
     async def aclose(self) -> None:
-        """Say goodbye if that is possible at once, and leave."""
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + 0.2), contextlib.suppress(Exception):
-            await self._stream.send_all(frame(CLOSE, (1000).to_bytes(2)))
+        """Say goodbye if that is possible at once, and leave. Nothing may follow a frame that was cut."""
+        if not self._writing:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 0.2), contextlib.suppress(Exception):
+                await self._stream.send_all(frame(CLOSE, self._farewell.to_bytes(2)))
         await trio.aclose_forcefully(self._stream)
+
+
+def _seconds(retry_after: bytes) -> float:
+    """A server of ours gives seconds; a date, which a proxy might, is as good as nothing."""
+    return min(float(retry_after), RETRY_AFTER_AT_MOST_S) if retry_after.isdigit() else 0.0

@@ -33,11 +33,6 @@ class Server:
         """What the Host header says."""
         return f"{self._host}:{self._port}"
 
-    @property
-    def sockets_url(self) -> str:
-        """The same place for sockets."""
-        return "ws" + self._url.removeprefix("http")
-
     async def dial(self) -> trio.abc.Stream:
         """A new connection. Raises OSError, or trio.TooSlowError if nobody answers."""
         with trio.fail_after(DIAL_SECONDS):
