@@ -61,8 +61,8 @@ class Room:
 
     @property
     def logged(self) -> bool:
-        """Whether the room's events are in the log. Those of a flow are not, and several may share an offset."""
-        return not self.name.startswith("flow:")
+        """Whether the room's events are in the log. Those of a flow, say, are not, and several may share an offset."""
+        return not self.name.startswith("flow:") and not self.name.endswith((":presence", ":alerts", ":announcements"))
 
     @property
     def resume_after(self) -> int | None:

@@ -363,6 +363,20 @@ async def a_flow_is_told_from_its_snapshot_on_and_its_events_share_offsets(stage
     await stage.client.heard("resync 10", 10, 10, 12)
 
 
+async def what_is_told_of_the_doors_is_in_no_log_and_shares_offsets(stage: Stage) -> None:
+    stage.begin()
+    line = await stage.open(10)
+    await stage.client.status("live")
+    for room, kind in (("presence", "presence_updated"), ("alerts", "alert_raised")):
+        stage.client.do("subscribe", room=f"cafe:1:{room}")
+        asked = await line.hears("subscribe")
+        await line.subscribed(10, ident=asked["id"], room=f"cafe:1:{room}")
+        for ident in ("a", "b", "b"):
+            await line.event(10, room=f"cafe:1:{room}", kind=kind, ident=f"evt_{room}_{ident}")
+    await line.event(10, room="cafe:1:announcements", kind="announcement", ident="evt_c")
+    await stage.client.heard(10, 10, 10, 10, 10)
+
+
 async def _late_heartbeat(stage: Stage, line: Line, newest: int) -> None:
     """A heartbeat when a check is due, without the silence that would end the connection."""
     for _ in range(LATER_MS // 10_000):

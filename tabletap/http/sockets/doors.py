@@ -169,14 +169,14 @@ class Doors:
                 return offset, {"flow": await self._reader.flow(parsed.uuid)}
             return offset, {"payment": await self._reader.payment(parsed.uuid)}  # type: ignore[arg-type]
 
-        async def of_user() -> tuple[int, Any]:
+        async def of_nothing() -> tuple[int, Any]:
             return await self._reader.head(guest.cafe.id), {}
 
         if parsed is not None and parsed.kind in ("order", "payment", "flow"):
             return of_one
-        if parsed is not None and parsed.part == "presence":
-            return of_presence
-        return of_cafe if parsed is not None and parsed.kind == "cafe" else of_user
+        if parsed is not None and parsed.part in ("presence", "alerts"):
+            return of_presence if parsed.part == "presence" else of_nothing
+        return of_cafe if parsed is not None and parsed.kind == "cafe" else of_nothing
 
     # -- being there
 

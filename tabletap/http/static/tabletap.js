@@ -68,7 +68,7 @@
     constructor(name, isDefault, last = null) {
       Object.assign(this, { name, isDefault, last: null, whole: -1, lost: false, asked: null, askedAt: 0 });
       Object.assign(this, { checking: null, proving: false, checkDue: 0 });
-      this.logged = !name.startsWith("flow:"); // what happens in a flow is in no log, and shares offsets
+      this.logged = !/^flow:|:(presence|alerts|announcements)$/.test(name); // the rest is in no log, and shares offsets
       this.atLast = new Set();
       this.jumps = new Map();
       if (last !== null) this.begin(last);
