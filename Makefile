@@ -5,7 +5,7 @@ ROUNDS ?= 20
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo serve test check format bench-actors bench-orders bench-payments crash chaos-payments docs clean
+.PHONY: demo serve test check format bench-actors bench-orders bench-payments crash chaos-payments storm fuzz docs clean
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +50,12 @@ crash: $(VENV)/.dev
 
 chaos-payments: $(VENV)/.dev
 	$(BIN)/python -m tests.load.chaos_payments
+
+storm: $(VENV)/.dev
+	$(BIN)/python -m tests.load.storm
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.load.fuzz
 
 docs: $(VENV)/.runtime
 	$(BIN)/python -m tabletap.domain.picture
