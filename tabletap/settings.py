@@ -22,13 +22,8 @@ from tabletap.http.auth import AuthSettings
 from tabletap.http.limits import RateLimits
 from tabletap.http.listener import ListenerLimits
 from tabletap.http.rest import RestSettings
-from tabletap.http.revoked import RevokedSettings
-from tabletap.http.sockets.gate import HandshakeLimits, MessageLimits
-from tabletap.http.sockets.table import DOORS
-from tabletap.http.sockets.watch import WatchSettings
-from tabletap.realtime.presence import PresenceSettings
+from tabletap.realtime.limits import SessionLimits
 from tabletap.realtime.rooms import RoomLimits
-from tabletap.realtime.stream import SessionLimits
 from tabletap.store.embedded import EmbeddedLimits
 from tabletap.store.endpoints import EndpointSettings
 from tabletap.store.inbox import InboxSettings

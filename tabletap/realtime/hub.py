@@ -11,6 +11,7 @@ member, in the same step in which it was told the last that the rooms were told.
 
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 import msgspec
 import structlog
@@ -19,12 +20,13 @@ import trio
 from tabletap.actors.ports import Follower, Recorded
 from tabletap.domain.base import CafeId, OrderId
 
+from .fanout import Fanout
 from .flows import Flows
 from .frames import message_frame
+from .limits import INTERNAL_ERROR, TOO_SLOW
 from .ring import Entry, Ring
-from .rooms import RoomLimits, Rooms
+from .rooms import Member, RoomLimits, Rooms
 from .seats import Listener, Seat, Seats
-from .stream import INTERNAL_ERROR, TOO_SLOW
 from .tickets import BEFORE, Ticket, Tickets, TicketSource
 
 log = structlog.get_logger(__name__)
@@ -47,13 +49,22 @@ class HubLimits(msgspec.Struct, frozen=True, kw_only=True):
     replay_readers: int = 8
 
 
+class SlowCounts(msgspec.Struct):
+    """How often which step was taken with clients that do not keep up (``slow``); they only grow."""
+
+    coalesced: int = 0
+    snapshots: int = 0
+    closed: int = 0
+
+
 class _Feed:
     """One cafe's part. ``head``: the newest offset told to its rooms (None: not known yet)."""
 
-    __slots__ = ("cafe_id", "followers", "head", "looked_up_to", "looking", "moved", "ring", "waiting")
+    __slots__ = ("cafe_id", "fanout", "followers", "head", "looked_up_to", "looking", "moved", "ring", "waiting")
 
-    def __init__(self, cafe_id: CafeId) -> None:
+    def __init__(self, cafe_id: CafeId, fanout: Fanout) -> None:
         self.cafe_id = cafe_id
+        self.fanout = fanout
         self.head: int | None = None
         self.ring = Ring()
         self.waiting: deque[Recorded] = deque()
@@ -74,6 +85,7 @@ class Hub:
         self.rooms = Rooms(room_limits)
         self.seats = Seats(self.rooms, room_limits or RoomLimits())
         self.flows = Flows(self.rooms, self.head)
+        self.slow = SlowCounts()
         self.tickets = Tickets(self.limits.tickets_max)
         self.readers = trio.CapacityLimiter(self.limits.replay_readers)
         self._source = source
@@ -152,7 +164,7 @@ class Hub:
     def _feed(self, cafe_id: CafeId) -> _Feed:
         feed = self._feeds.get(cafe_id)
         if feed is None:
-            feed = self._feeds[cafe_id] = _Feed(cafe_id)
+            feed = self._feeds[cafe_id] = _Feed(cafe_id, Fanout(self.rooms, partial(self._hears, cafe_id)))
         return feed
 
     def _advance(self, feed: _Feed) -> None:
@@ -166,6 +178,7 @@ class Hub:
                 break
             feed.waiting.popleft()
             self._tell(feed, recorded)
+        feed.fanout.flush()
         feed.moved.unpark_all()
 
     def _tell(self, feed: _Feed, recorded: Recorded) -> None:
@@ -180,24 +193,20 @@ class Hub:
             if not self.rooms.member_count(room):
                 continue
             try:
-                frame = entry.frame(room)
-                if frame is not None:
-                    self._say(feed.cafe_id, room, frame)
+                told = entry.told(room)
+                if told is not None:
+                    feed.fanout.say(room, told)
             except Exception:
                 log.exception("broadcast_failed", room=room, event_id=recorded.event_id)
 
-    def _say(self, cafe_id: CafeId, room: str, frame: bytes) -> None:
+    def _hears(self, cafe_id: CafeId, member: Member, room: str) -> bool:
         """Only a user's room has members at several cafes: each hears there what is said at the cafe of their door."""
-        if not room.startswith("user:"):
-            self.rooms.broadcast(room, frame)
-            return
-        for member in self.rooms.members(room):
-            if self._sessions.get(member, cafe_id) == cafe_id:  # type: ignore[call-overload]  # a member is a session
-                member.send(frame)
+        return not room.startswith("user:") or self._sessions.get(member, cafe_id) == cafe_id  # type: ignore[call-overload]  # a member is a session
 
     def _cut(self, feed: _Feed, offset: int) -> None:
         """Events are missing here: nobody may go on as if nothing had happened. They resume from the log."""
         log.error("publish_gap", cafe_id=str(feed.cafe_id), head=feed.head, offset=offset)
+        feed.fanout.flush()  # what comes before the gap is whole
         self._ring_events -= len(feed.ring)
         feed.ring.clear()
         for session in [session for session, cafe_id in self._sessions.items() if cafe_id == feed.cafe_id]:

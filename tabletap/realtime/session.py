@@ -20,15 +20,15 @@ from uuid_utils import uuid7
 from wsproto.utilities import ProtocolError
 
 from tabletap.realtime.frames import ping_frame
-from tabletap.realtime.stream import (
+from tabletap.realtime.limits import (
     INTERNAL_ERROR,
     PROTOCOL_ERROR,
     TOO_BIG,
     TOO_MANY_MESSAGES,
     TRY_AGAIN_LATER,
     SessionLimits,
-    SessionStream,
 )
+from tabletap.realtime.stream import SessionStream
 
 log = structlog.get_logger(__name__)
 
@@ -93,9 +93,9 @@ class Session:
         self.principal = principal
         self.flooded = False  # closed because it sent too much
         self.rooms: set[str] = set()
-        self.last_offset: dict[str, int] = {}
         self.stream = stream
-        self.send = stream.push  # bound here: a broadcast calls it thousands of times
+        self.send = stream.push
+        self.tell = stream.tell
         self._limits = limits
         self._bucket = TokenBucket(limits.messages_per_second, limits.message_burst)
         self._to_start: deque[str | bytes] = deque()

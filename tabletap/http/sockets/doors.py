@@ -23,15 +23,9 @@ from tabletap.http.revoked import REVOKED
 from tabletap.realtime.defaults import DefaultRooms
 from tabletap.realtime.frames import message_frame
 from tabletap.realtime.hub import Hub
-from tabletap.realtime.presence import Connection, Presence
+from tabletap.realtime.limits import GOING_AWAY
 from tabletap.realtime.session import Admission, Session
 from tabletap.realtime.session import Refusal as Rejection
-from tabletap.realtime.stream import GOING_AWAY, TOO_MANY_MESSAGES, SessionLimits
-
-from .admission import Admissions, Guest
-from .gate import Gate
-from .table import DOORS
-from .watch import Watch
 
 PROTOCOL = "tabletap.v1"
 TOKEN_EXPIRED = 4001
