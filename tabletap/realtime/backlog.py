@@ -1,7 +1,11 @@
 """What waits for a client that does not read as fast as it is told: whole frames, in order, counted in bytes.
 
-Two sorts wait here. What a client was told of a room may be made less: a newer state takes the place of an older one,
-and all of it can go when the client gets a snapshot instead. Answers and control frames always stay.
+Two sorts wait here. What a client was told of a room may be made less: states coalesce, and all of it can go when the
+client gets a snapshot instead. Answers and control frames always stay.
+
+Of a state two frames wait at most, whatever comes. A client that is cut off resumes after the last offset it has read,
+so nothing may be said later than in its turn without having been said before: the *first* frame keeps its turn and is
+told everything but the newest, the *last* comes in the turn of the newest and says it all.
 """
 
 from collections import deque
@@ -21,11 +25,12 @@ class _Waiting:
 class Backlog:
     """``size``: bytes of all that waits."""
 
-    __slots__ = ("_states", "_waiting", "size")
+    __slots__ = ("_firsts", "_lasts", "_waiting", "size")
 
     def __init__(self) -> None:
         self._waiting: deque[_Waiting] = deque()
-        self._states: dict[tuple[str, str], _Waiting] = {}
+        self._firsts: dict[tuple[str, str], _Waiting] = {}
+        self._lasts: dict[tuple[str, str], _Waiting] = {}
         self.size = 0
 
     def __bool__(self) -> bool:
@@ -37,19 +42,27 @@ class Backlog:
         self._waiting.append(waiting)
         self.size += len(data)
         if told is not None and told.state is not None:
-            self._states[told.state] = waiting
+            which = self._lasts if told.state in self._firsts else self._firsts
+            which[told.state] = waiting
 
     def coalesce(self, since: float, told: Told) -> bool:
-        """The same, but an older state that waits becomes part of this one. Whether there was one."""
-        older = None if told.state is None else self._states.get(told.state)
-        if older is None or older.told is None:
+        """The same, but of a state only two wait. Whether one has gone."""
+        last = None if told.state is None else self._lasts.pop(told.state, None)
+        if last is None or last.told is None or told.state is None:
             self.add(since, told.frame, told)
             return False
-        merged = told.absorb(older.told)
-        self.size -= len(older.data)
-        older.data, older.told = b"", None
-        self.add(since, merged.frame, merged)
+        first = self._firsts[told.state]
+        assert first.told is not None
+        newest = told.merged(last.told)
+        self._become(first, first.told.merged(last.told))
+        self._become(last, None)
+        self.add(since, newest.frame, newest)
         return True
+
+    def _become(self, waiting: _Waiting, told: Told | None) -> None:
+        data = b"" if told is None else told.frame
+        self.size += len(data) - len(waiting.data)
+        waiting.data, waiting.told = data, told
 
     def take(self, most: int) -> tuple[float, bytes | None]:
         """What comes next, joined up to about ``most`` bytes, and since when the first of it has waited. It is gone."""
@@ -59,7 +72,7 @@ class Backlog:
         while self._waiting and size < most:
             waiting = self._waiting.popleft()
             if not waiting.data:
-                continue  # its place was taken by a newer state
+                continue  # it has coalesced
             since = waiting.since if since is None else since
             parts.append(waiting.data)
             size += len(waiting.data)
@@ -72,7 +85,8 @@ class Backlog:
         told = [waiting.told.offset for waiting in self._waiting if waiting.told is not None]
         kept = [waiting for waiting in self._waiting if waiting.told is None and waiting.data]
         self._waiting = deque(kept)
-        self._states.clear()
+        self._firsts.clear()
+        self._lasts.clear()
         self.size = sum(len(waiting.data) for waiting in kept)
         return min(told, default=None)
 
@@ -84,6 +98,13 @@ class Backlog:
         return lowest
 
     def _forget(self, waiting: _Waiting) -> None:
-        told = waiting.told
-        if told is not None and told.state is not None and self._states.get(told.state) is waiting:
-            del self._states[told.state]
+        """It has left: the last, if there is one, is the first now."""
+        state = None if waiting.told is None else waiting.told.state
+        if state is None:
+            return
+        if self._firsts.get(state) is waiting:
+            del self._firsts[state]
+            if (last := self._lasts.pop(state, None)) is not None:
+                self._firsts[state] = last
+        elif self._lasts.get(state) is waiting:
+            del self._lasts[state]

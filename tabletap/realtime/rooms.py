@@ -88,6 +88,7 @@ class Rooms:
         return sum(member.send(frame) for member in self.members(room))
 
     def tell(self, room: str, batch: Batch) -> None:
-        """Give every member what the room says. Whatever a send leads to, nobody joins or leaves in this step."""
-        for tell in self._members.get(room, {}).values():
+        """Give every member what the room says."""
+        # A copy, since a member may leave on what is told it.
+        for tell in tuple(self._members.get(room, {}).values()):
             tell(batch)

@@ -2,7 +2,7 @@
 
 ``Told`` is one event's frame in one room. A ``Batch`` is what was told at once, with its frames joined into one piece
 of bytes: a session that keeps up is sent that piece in one go, whatever the number of events. Both exist once per room
-and event, not once per session, and so does what ``absorb`` makes of two: sessions that are behind alike share it.
+and event, not once per session, and so does what ``merged`` makes of two: sessions that are behind alike share it.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ from .payloads import newest
 
 
 class Told:
-    """``state``: what it is the state of, where a later one of the same says all of it (latest wins); else None."""
+    """``state``: what it is the state of, where the latest of several is what counts; None: an event like any other."""
 
-    __slots__ = ("_absorbed", "_recorded", "cast", "frame", "offset", "state")
+    __slots__ = ("_merged", "_recorded", "cast", "frame", "offset", "state")
 
     def __init__(self, recorded: Recorded, cast: Cast, data_json: bytes) -> None:
         self.offset = recorded.offset
@@ -30,15 +30,15 @@ class Told:
         )
         self._recorded = recorded
         self.cast = cast
-        self._absorbed: tuple[Told, Told] | None = None
+        self._merged: tuple[Told, Told] | None = None
 
-    def absorb(self, older: "Told") -> "Told":
-        """This and what an older one of the same state said that this leaves unsaid, as one."""
-        if self._absorbed is None or self._absorbed[0] is not older:
-            data = newest(older.cast.data, self.cast.data)
-            cast = msgspec.structs.replace(self.cast, data=data)
-            self._absorbed = older, Told(self._recorded, cast, msgspec.json.encode(data))
-        return self._absorbed[1]
+    def merged(self, other: "Told") -> "Told":
+        """This event at its own offset, with all that the other one, older or newer, says of the same state."""
+        if self._merged is None or self._merged[0] is not other:
+            older, newer = sorted((self, other), key=lambda told: told.offset)
+            cast = msgspec.structs.replace(self.cast, data=newest(older.cast.data, newer.cast.data))
+            self._merged = other, Told(self._recorded, cast, msgspec.json.encode(cast.data))
+        return self._merged[1]
 
 
 class Batch:

@@ -23,7 +23,7 @@ from .crowd import Cost, Crowd, percentile, raise_descriptor_limit
 PEER_NAMES = ("socketio", "ws", "nchan", "floor")
 BURST = 50
 ONE_AT_A_TIME = {100: 600, 1000: 300, 8000: 50}
-BURSTS = {100: 20, 1000: 12, 8000: 3}
+BURSTS = {100: 80, 1000: 12, 8000: 3}
 WARM_UP = 20
 JSON_BYTES = 265
 """Of TableTap's event, whose room, offset and ids have their names; its peers send as many."""
@@ -133,7 +133,7 @@ async def _tabletap(sizes: list[int]) -> dict[str, Row]:
             await contestant.start(nursery)
             for _ in range(10):
                 await contestant.emit(BURST)  # code that is warm, prepared statements
-            for rounds, size in ((400, 1), (20, BURST)):
+            for rounds, size in ((800, 1), (60, BURST)):
                 cpu, _ = await _spend(contestant, None, rounds, size)
                 contestant.base[size] = cpu / rounds / size
             rows = await measure(contestant, sizes)

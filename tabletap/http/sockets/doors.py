@@ -7,6 +7,8 @@ offset of the welcome on (or, with ``?after=N``, from there), and may subscribe 
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,9 +25,10 @@ from tabletap.http.revoked import REVOKED
 from tabletap.realtime.defaults import DefaultRooms
 from tabletap.realtime.frames import message_frame
 from tabletap.realtime.hub import Hub
-from tabletap.realtime.limits import GOING_AWAY
+from tabletap.realtime.limits import GOING_AWAY, SessionLimits
 from tabletap.realtime.session import Admission, Session
 from tabletap.realtime.session import Refusal as Rejection
+from tabletap.realtime.slow import SlowClient
 
 PROTOCOL = "tabletap.v1"
 TOKEN_EXPIRED = 4001
@@ -58,20 +61,16 @@ class Doors:
         hub: Hub,
         reader: Reader,
         auth: Authenticator,
-        admissions: Admissions,
-        gate: Gate,
-        watch: Watch,
-        presence: Presence,
-        limits: Mapping[str, SessionLimits],
+        directory: Directory,
+        allowed_origins: tuple[str, ...],
+        limits: SessionLimits,
         now: Callable[[], datetime],
     ) -> None:
         self._hub = hub
         self._reader = reader
         self._auth = auth
-        self._admissions = admissions
-        self._gate = gate
-        self._watch = watch
-        self._presence = presence
+        self._directory = directory
+        self._origins = frozenset(allowed_origins)
         self._limits = limits
         self._now = now
         self._sessions: dict[Session, Guest] = {}
@@ -117,6 +116,14 @@ class Doors:
             heartbeat_ms=self._hub.limits.heartbeat_ms,
         )
         session.send(message_frame(welcome))
+        session.stream.keeper = SlowClient(
+            self._hub,
+            self._reader,
+            session,
+            guest.cafe.id,
+            partial(self.snapshot, guest),
+            self._limits.snapshot_pause_seconds,
+        )
         guest.rooms = rooms
         self._presence.enter(session, self._connection(session, guest))
         self._watch.entered(guest.cafe.id, guest.address, guest.principal.user, guest.principal.token_id)
