@@ -80,22 +80,23 @@ class Backlog:
         self.size -= size
         return since or 0.0, (parts[0] if len(parts) == 1 else b"".join(parts)) if parts else None
 
-    def drop_told(self) -> int | None:
-        """Let go of all that rooms said; the lowest offset of it."""
-        told = [waiting.told.offset for waiting in self._waiting if waiting.told is not None]
-        kept = [waiting for waiting in self._waiting if waiting.told is None and waiting.data]
-        self._waiting = deque(kept)
+    def lowest(self) -> int | None:
+        """The lowest offset of what rooms said."""
+        return min((waiting.told.offset for waiting in self._waiting if waiting.told is not None), default=None)
+
+    def drop_told(self) -> None:
+        """Let go of all that rooms said."""
+        self._waiting = deque(waiting for waiting in self._waiting if waiting.told is None and waiting.data)
         self._firsts.clear()
         self._lasts.clear()
-        self.size = sum(len(waiting.data) for waiting in kept)
-        return min(told, default=None)
+        self.size = sum(len(waiting.data) for waiting in self._waiting)
 
-    def clear(self) -> int | None:
-        """Let go of everything; the lowest offset of what rooms said."""
-        lowest = self.drop_told()
+    def clear(self) -> None:
+        """Let go of everything."""
         self._waiting.clear()
+        self._firsts.clear()
+        self._lasts.clear()
         self.size = 0
-        return lowest
 
     def _forget(self, waiting: _Waiting) -> None:
         """It has left: the last, if there is one, is the first now."""

@@ -198,8 +198,9 @@ class FrameWriter:
         waiting, age = self.waiting_bytes + len(batch.joined), now - self._chunk_since
         far = waiting > limits.snapshot_bytes or age > limits.snapshot_age_seconds
         if far and self.keeper is not None:
-            dropped = backlog.drop_told()
-            if self.keeper.fell_behind(batch.told[0].offset if dropped is None else dropped):
+            lowest = backlog.lowest()
+            if self.keeper.fell_behind(batch.told[0].offset if lowest is None else lowest):
+                backlog.drop_told()
                 return True
         if self._too_slow(len(batch.joined)):
             self._overrun()
@@ -222,7 +223,10 @@ class FrameWriter:
 
     def _overrun(self) -> None:
         self.overran = True
-        lowest = None if self._backlog is None else self._backlog.clear()
+        lowest = None
+        if self._backlog is not None:
+            lowest = self._backlog.lowest()
+            self._backlog.clear()
         self._make_room()
         self.seal(TOO_SLOW, "too slow" if self.keeper is None else self.keeper.gave_up(lowest))
         if self._raw is not None and self._patience is not None:

@@ -83,7 +83,7 @@ with contextlib.suppress(BlockingIOError):
         _never_writable.send(bytes(65536))
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def stuck_socket_is_closed() -> Iterator[None]:
     yield
     _never_writable.close()
