@@ -29,7 +29,7 @@ from .limits import TOO_SLOW, SessionLimits
 from .telling import Batch
 
 _JOIN_BYTES = 64 * 1024
-_LAST_WORDS_BYTES = 4 * 1024
+_LAST_WORDS_BYTES = 64 * 1024
 _NOTHING = memoryview(b"")
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: close() sends RST and keeps nothing
 
@@ -234,12 +234,20 @@ class FrameWriter:
             self._patience.cancel()
 
     def _make_room(self) -> None:
-        """Let the kernel take what is in flight and the close frame, for a client that reads again some time later."""
+        """Let the kernel take what is in flight and the close frame, for a client that reads again some time later.
+
+        trio keeps what the peer's window does not let out below 16 KB; a full buffer is over its own bound by up to a
+        segment.
+        """
         bare = None if self._raw is None else _trio_socket(self._transport)
-        if bare is not None:
-            size = self._limits.socket_buffer_bytes + len(self._chunk) + _LAST_WORDS_BYTES
+        if bare is None:
+            return
+        size = self._limits.socket_buffer_bytes + len(self._chunk) + _LAST_WORDS_BYTES
+        with contextlib.suppress(OSError):
+            bare.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             with contextlib.suppress(OSError):
-                bare.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+                bare.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size)
 
     def _seal(self, frame: bytes) -> None:
         self._put(frame)

@@ -249,7 +249,7 @@ class TableTap:
     async def start(self, nursery: trio.Nursery) -> None:
         """With Postgres noting the moment of each commit; the server on its core, all else on the other."""
         await self._server.start()
-        await self._sql("ALTER SYSTEM SET track_commit_timestamp = on")
+        await query(self._server, "ALTER SYSTEM SET track_commit_timestamp = on")
         await self._server.stop()
         await self._server.start()
         pin(family(self._server.pid), CLIENT_CORE)
@@ -322,23 +322,27 @@ class TableTap:
 
     async def head(self) -> int:
         """The newest offset."""
-        return int((await self._sql('SELECT max("offset") FROM events'))[0][0])
+        return int((await query(self._server, 'SELECT max("offset") FROM events'))[0][0])
 
     async def committed(self, after: int) -> list[int]:
         """The moments at which the kitchen's events after an offset were committed, in their order (ns)."""
-        rows = await self._sql(
+        rows = await query(
+            self._server,
             """SELECT pg_xact_commit_timestamp(xmin) FROM events
                WHERE "offset" > $1 AND type = 'order.items_moved' ORDER BY "offset\"""",
             after,
         )
         return [int(row[0].timestamp() * 1e6) * 1000 for row in rows]
 
-    async def _sql(self, query: str, *arguments: object) -> Any:
-        return await trio.to_thread.run_sync(lambda: asyncio.run(self._fetch(query, arguments)))
 
-    async def _fetch(self, query: str, arguments: Sequence[object]) -> Any:
-        connection = await asyncpg.connect(host=str(self._server.state / "run"), user="tabletap", database="postgres")
+async def query(server: CrashServer, statement: str, *arguments: object) -> Any:
+    """Ask the server's own Postgres."""
+
+    async def fetch() -> Any:
+        connection = await asyncpg.connect(host=str(server.state / "run"), user="tabletap", database="postgres")
         try:
-            return await connection.fetch(query, *arguments)
+            return await connection.fetch(statement, *arguments)
         finally:
             await connection.close()
+
+    return await trio.to_thread.run_sync(lambda: asyncio.run(fetch()))

@@ -124,9 +124,9 @@ class Crowd:
         await self._ask(f"connect {sockets}", "connected", CONNECT_SECONDS)
         self._all_at.clear()
 
-    async def wait(self, events: int) -> int:
+    async def wait(self, events: int, seconds: float = EVENT_SECONDS) -> int:
         """Until every socket has so many events; when the last one had the last of them. Raises Lost."""
-        with trio.move_on_after(EVENT_SECONDS):
+        with trio.move_on_after(seconds):
             while len(self._all_at) < events:
                 await self._read()
         if len(self._all_at) < events:

@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tabletap.realtime.frames import close_frame, text_frame
 from tabletap.realtime.hub import Hub, HubLimits
 from tabletap.realtime.limits import SessionLimits
 from tabletap.realtime.session import Session
@@ -205,3 +206,22 @@ async def test_what_waits_for_a_client_that_does_not_read_stays_within_its_bound
             most = max(most, client.session.stream.waiting_bytes)
         largest = max(len(event[2].__repr__()) for event in story(records)[KITCHEN])
         assert 0 < most <= LIMITS.queued_bytes + largest
+
+
+async def test_over_tcp_the_goodbye_waits_for_a_client_that_reads_much_later(autojump_clock: MockClock) -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    theirs = await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1])
+    ours = await listener.accept()
+    async with trio.open_nursery() as writing:
+        stream = SessionStream(ours, SessionLimits(), writing)
+        frame = text_frame(b"x" * 1300)
+        while stream.push(frame):
+            await trio.sleep(0.001)  # noqa: ASYNC110 - it is pushed until it may not be
+        await stream.hang_up()
+    received = b""
+    async for data in theirs:
+        received += bytes(data)
+    goodbye = close_frame(4008, "too slow")
+    assert received == frame * (len(received) // len(frame)) + goodbye
+    await theirs.aclose()
+    await listener.aclose()
