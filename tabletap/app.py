@@ -249,7 +249,7 @@ class Server:
         )
 
         async def door(connection: trio.abc.Stream) -> None:
-            await serve_session(connection, self.doors, settings.sessions)
+            await serve_session(connection, self.doors, settings.sessions, nursery)
 
         async with trio.open_nursery() as nursery:
             self.port = await nursery.start(

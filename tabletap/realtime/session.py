@@ -9,8 +9,7 @@ admit and what to do with a message is the `Door`'s. What must hold:
 """
 
 import contextlib
-from collections import deque
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -70,6 +69,8 @@ class Door(Protocol):
 
 
 class TokenBucket:
+    __slots__ = ("_at", "_burst", "_per_second", "_tokens")
+
     def __init__(self, per_second: float, burst: int) -> None:
         self._per_second = per_second
         self._burst = burst
@@ -87,6 +88,22 @@ class TokenBucket:
 
 
 class Session:
+    __slots__ = (
+        "_bucket",
+        "_heard_at_ping",
+        "_in_flight",
+        "_limits",
+        "_ping_deadline",
+        "_to_start",
+        "id",
+        "principal",
+        "remote",
+        "rooms",
+        "send",
+        "stream",
+        "tell",
+    )
+
     def __init__(self, stream: SessionStream, limits: SessionLimits, remote: str, principal: object) -> None:
         self.id = str(uuid7())
         self.remote = remote
@@ -98,7 +115,7 @@ class Session:
         self.tell = stream.tell
         self._limits = limits
         self._bucket = TokenBucket(limits.messages_per_second, limits.message_burst)
-        self._to_start: deque[str | bytes] = deque()
+        self._to_start: list[str | bytes] = []  # a few at most; a deque would cost each connection 600 bytes
         self._in_flight = 0
         self._heard_at_ping: int | None = None
         self._ping_deadline = 0.0
@@ -111,28 +128,25 @@ class Session:
         """Send a close frame after what waits; the session ends when the peer answers or the grace time is over."""
         self.stream.seal(code, reason)
 
-    async def converse(self, socket: WebSocketConnection, door: Door) -> None:
-        """Until the connection closes. Leaving it cancels commands in flight: their replies have nowhere to go."""
-        async with trio.open_nursery() as commands:
-            with contextlib.suppress(ConnectionClosed):
-                while True:
-                    message = await self._next_message(socket)
-                    if self.stream.sealed:
-                        continue  # read on, so that the peer's answer to our close is found
-                    if not self._bucket.take():
-                        self.flooded = True
-                        self.close(TOO_MANY_MESSAGES, "too many messages")
-                    elif self._in_flight >= self._limits.commands_in_flight:
-                        door.busy(self, message)
-                    else:
-                        self._in_flight += 1
-                        self._to_start.append(message)
-                        commands.start_soon(self._run_command, door)
-            commands.cancel_scope.cancel()
+    async def converse(self, socket: WebSocketConnection, door: Door, commands: trio.Nursery) -> None:
+        """Until the connection closes. Whoever leaves then cancels the commands: their replies have nowhere to go."""
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                message = await self._next_message(socket)
+                if self.stream.sealed:
+                    continue  # read on, so that the peer's answer to our close is found
+                if not self._bucket.take():
+                    self.close(TOO_MANY_MESSAGES, "too many messages")
+                elif self._in_flight >= self._limits.commands_in_flight:
+                    door.busy(self, message)
+                else:
+                    self._in_flight += 1
+                    self._to_start.append(message)
+                    commands.start_soon(self._run_command, door)
 
     async def _run_command(self, door: Door) -> None:
         # trio starts tasks in any order; taking the oldest message here makes the order of starts that of arrival.
-        message = self._to_start.popleft()
+        message = self._to_start.pop(0)
         try:
             await door.message(self, message)
         except Exception:
@@ -165,37 +179,36 @@ class Session:
         return self._ping_deadline
 
 
-async def serve_session(transport: trio.abc.Stream, door: Door, limits: SessionLimits) -> None:
-    """Hold one connection, whose first bytes are a WebSocket upgrade request, until it is closed."""
-    async with trio.open_nursery() as writing:
-        stream = SessionStream(transport, limits, writing)
-        try:
-            await _hold(stream, door, limits, _remote_of(transport))
-        finally:
-            await stream.hang_up()
-            writing.cancel_scope.cancel()
+async def serve_session(transport: trio.abc.Stream, door: Door, limits: SessionLimits, writing: trio.Nursery) -> None:
+    """Hold one connection, whose first bytes are a WebSocket upgrade request, until it is closed.
+
+    ``writing``: where sessions that are behind have their flush task; one for all, since most never need it.
+    """
+    stream = SessionStream(transport, limits, writing)
+    try:
+        await _hold(stream, door, limits, _remote_of(transport))
+    finally:
+        await stream.hang_up()
 
 
 async def _hold(stream: SessionStream, door: Door, limits: SessionLimits, remote: str) -> None:
-    life = trio.CancelScope()
-
-    def last_words() -> None:
-        life.deadline = trio.current_time() + limits.close_grace_seconds
-
-    stream.on_sealed = last_words
-    stream.on_abort = life.cancel
     handshake = _Handshake(stream, door, limits, remote)
     try:
-        with life:
-            async with trio.open_nursery() as reading:
-                socket = await handshake.run(reading)
-                if socket is not None and handshake.session is not None:
-                    await handshake.session.converse(socket, door)
-                    # trio-websocket ends on a protocol error without telling the peer; after a seal this does nothing.
-                    reason = socket.closed
-                    if reason is not None and reason.code in {PROTOCOL_ERROR, 1007, TOO_BIG}:
-                        stream.seal(reason.code)
-                reading.cancel_scope.cancel()
+        async with trio.open_nursery() as life:
+
+            def last_words() -> None:
+                life.cancel_scope.deadline = trio.current_time() + limits.close_grace_seconds
+
+            stream.on_sealed = last_words
+            stream.on_abort = life.cancel_scope.cancel
+            socket = await handshake.run(life)
+            if socket is not None and handshake.session is not None:
+                await handshake.session.converse(socket, door, life)
+                # trio-websocket ends on a protocol error without telling the peer; after a seal this does nothing.
+                reason = socket.closed
+                if reason is not None and reason.code in {PROTOCOL_ERROR, 1007, TOO_BIG}:
+                    stream.seal(reason.code)
+            life.cancel_scope.cancel()
     except Exception as failure:
         if not _only_bad_input(failure):
             log.exception("session_failed", remote=remote)
@@ -228,6 +241,7 @@ class _Handshake:
                 await request.reject(answer.status, extra_headers=list(answer.headers), body=answer.body)
                 return None
             socket = await request.accept(subprotocol=answer.subprotocol)
+            _forget_handshake(socket)
             self._stream.accepted = True
             self._stream.on_left = _not_our_concern  # from here on trio-websocket tells it by ConnectionClosed
             limits = answer.limits or self._limits
@@ -251,6 +265,24 @@ class _Handshake:
         except Exception:
             log.exception("socket_admission_failed", remote=self._remote)
             return Refusal(status=500, body=b'{"error":"internal error","code":"INTERNAL_ERROR"}')
+
+
+class _Shaken:
+    """What stands in the place of a handshake that is over."""
+
+    __slots__ = ()
+
+    def events(self) -> tuple[()]:
+        return ()
+
+
+_SHAKEN: Any = _Shaken()
+
+
+def _forget_handshake(socket: WebSocketConnection) -> None:
+    """The request and the state of its HTTP parser are kept, 5 KB, for as long as a connection lasts."""
+    socket._wsproto.handshake = _SHAKEN  # noqa: SLF001  a public name of wsproto, which trio-websocket keeps to itself
+    socket._handshake_headers = ()  # noqa: SLF001  has no setter; nobody asks for them again
 
 
 def _only_bad_input(failure: BaseException) -> bool:

@@ -78,7 +78,8 @@ class Server:
         self.sessions.discard(session)
 
     async def doors(self, connection: Connection) -> None:
-        await serve_session(connection, self, SessionLimits())
+        async with trio.open_nursery() as writing:
+            await serve_session(connection, self, SessionLimits(), writing)
 
     def close_doors(self) -> None:
         for session in self.sessions:

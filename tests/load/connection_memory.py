@@ -1,4 +1,4 @@
-"""``python -m tests.load.connection_memory``: what the memory of a connection is made of, by whose code asked for it."""
+"""``python -m tests.load.connection_memory``: what a connection's memory is made of, by whose code asked for it."""
 
 import argparse
 import json
@@ -19,12 +19,13 @@ PARTS = ("trio_websocket", "wsproto", "h11", "trio", "tabletap/realtime", "table
 
 async def held(pid: int, told: Path) -> Counter[str]:
     """Bytes by part of the house, of a server that counts."""
-    told.unlink(missing_ok=True)
+    there = trio.Path(told)
+    await there.unlink(missing_ok=True)
     os.kill(pid, signal.SIGUSR1)
-    while not told.exists():  # noqa: ASYNC110 - another process writes it
+    while not await there.exists():  # noqa: ASYNC110 - another process writes it
         await trio.sleep(0.1)
     found: Counter[str] = Counter()
-    for name, size in json.loads(told.read_text()).items():
+    for name, size in json.loads(await there.read_text()).items():
         part = next((part for part in PARTS if f"/{part}/" in name.replace("site-packages/", "")), "python")
         found["python" if part == "python3" else part] += size
     return found

@@ -105,7 +105,6 @@ class Node(Piped):
         super().__init__(name, [node, "--expose-gc", f"{name}.js"], size)
 
     async def settle(self) -> None:
-        self._say("gc")
         await trio.sleep(2)
 
 

@@ -386,7 +386,7 @@ class FakeDoor:
 async def conversation(door: FakeDoor, limits: SessionLimits = LIMITS) -> AsyncIterator[WebSocketConnection]:
     ours, theirs = connected_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_session, ours, door, limits)
+        nursery.start_soon(serve_session, ours, door, limits, nursery)
         client = await wrap_client_stream(nursery, theirs, "tabletap", "/ws/orders?cafe=x")
         assert await client.get_message() == "welcome"
         yield client
@@ -413,7 +413,7 @@ async def test_a_refused_client_gets_a_status_and_a_body(autojump_clock: MockClo
     ours, theirs = connected_pair()
     with pytest.RaisesGroup(pytest.RaisesExc(ConnectionRejected)) as caught:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_session, ours, FakeDoor(answer=Refusal(status=403, body=body)), LIMITS)
+            nursery.start_soon(serve_session, ours, FakeDoor(answer=Refusal(status=403, body=body)), LIMITS, nursery)
             await wrap_client_stream(nursery, theirs, "tabletap", "/ws/orders")
     rejected = caught.value.exceptions[0]
     assert isinstance(rejected, ConnectionRejected)
@@ -451,7 +451,7 @@ async def test_a_malformed_upgrade_is_answered_with_a_status(
     ours, theirs = connected_pair()
     door = FakeDoor()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_session, ours, door, LIMITS)
+        nursery.start_soon(serve_session, ours, door, LIMITS, nursery)
         await theirs.send_all(head)
         answer = await read_all(theirs)
         await theirs.aclose()
@@ -469,7 +469,7 @@ async def test_a_door_that_takes_too_long_answers_503(autojump_clock: MockClock)
 
     door = SlowDoor()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_session, ours, door, LIMITS)
+        nursery.start_soon(serve_session, ours, door, LIMITS, nursery)
         await theirs.send_all(UPGRADE % (b"t", b"13", KEY))
         assert (await read_all(theirs)).startswith(b"HTTP/1.1 503")
         await theirs.aclose()
@@ -480,7 +480,7 @@ async def test_a_door_that_fails_answers_500_and_harms_nobody(autojump_clock: Mo
     door = FakeDoor()
     door.answer = None  # type: ignore[assignment]
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_session, ours, door, LIMITS)
+        nursery.start_soon(serve_session, ours, door, LIMITS, nursery)
         await theirs.send_all(UPGRADE % (b"t", b"13", KEY))
         assert b"HTTP/1.1" in await read_all(theirs)
         await theirs.aclose()
@@ -502,7 +502,7 @@ async def test_a_client_that_never_answers_a_close_is_cut_off(autojump_clock: Mo
     ours, theirs = connected_pair()
     door = FakeDoor()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_session, ours, door, LIMITS)
+        nursery.start_soon(serve_session, ours, door, LIMITS, nursery)
         await theirs.send_all(UPGRADE % (b"t", b"13", KEY))
         await trio.testing.wait_all_tasks_blocked()
         assert door.session is not None
@@ -543,7 +543,7 @@ async def test_a_message_of_10_mb_is_closed_with_1009_and_never_held(autojump_cl
         received.extend(await read_all(theirs))
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_session, ours, door, LIMITS)
+        nursery.start_soon(serve_session, ours, door, LIMITS, nursery)
         await shake_hands(theirs)
         nursery.start_soon(read)
         opcode = 0x01
@@ -564,7 +564,7 @@ async def test_a_message_of_endless_empty_fragments_is_closed(autojump_clock: Mo
     ours, theirs = connected_pair()
     door = FakeDoor()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_session, ours, door, LIMITS)
+        nursery.start_soon(serve_session, ours, door, LIMITS, nursery)
         await shake_hands(theirs)
         await theirs.send_all(bytes((0x01, 0x80, 0, 0, 0, 0)))
         with contextlib.suppress(trio.BrokenResourceError):
@@ -580,7 +580,7 @@ async def test_a_broken_frame_is_answered_with_1002(autojump_clock: MockClock) -
     ours, theirs = connected_pair()
     door = FakeDoor()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_session, ours, door, LIMITS)
+        nursery.start_soon(serve_session, ours, door, LIMITS, nursery)
         await shake_hands(theirs)
         await theirs.send_all(b"\x83\x80\x00\x00\x00\x00")
         [close] = parse(await read_all(theirs))
@@ -596,7 +596,7 @@ async def test_what_is_sent_before_the_handshake_is_over_is_bounded(autojump_clo
 
     ours, theirs = connected_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_session, ours, SlowDoor(), LIMITS)
+        nursery.start_soon(serve_session, ours, SlowDoor(), LIMITS, nursery)
         await theirs.send_all(UPGRADE % (b"t", b"13", KEY))
         with trio.fail_after(4), contextlib.suppress(trio.BrokenResourceError):
             await theirs.send_all(bytes(10_000_000))
@@ -615,7 +615,7 @@ async def test_a_peer_that_answers_no_ping_is_aborted(autojump_clock: MockClock)
     door = FakeDoor()
     started = trio.current_time()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_session, ours, door, LIMITS)
+        nursery.start_soon(serve_session, ours, door, LIMITS, nursery)
         await theirs.send_all(UPGRADE % (b"t", b"13", KEY))
         received = await read_all(theirs)
     assert received.endswith(ping_frame())
@@ -674,7 +674,7 @@ async def test_a_stalled_client_among_many_is_closed_alone(autojump_clock: MockC
     door = FakeDoor()
     ours, theirs = connected_pair()
     async with conversation(FakeDoor()) as quick, trio.open_nursery() as nursery:
-        nursery.start_soon(serve_session, ours, door, SessionLimits(queued_bytes=100_000))
+        nursery.start_soon(serve_session, ours, door, SessionLimits(queued_bytes=100_000), nursery)
         await theirs.send_all(UPGRADE % (b"t", b"13", KEY))
         await trio.testing.wait_all_tasks_blocked()
         assert door.session is not None

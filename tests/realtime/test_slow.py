@@ -215,8 +215,8 @@ async def test_over_tcp_the_goodbye_waits_for_a_client_that_reads_much_later(aut
     async with trio.open_nursery() as writing:
         stream = SessionStream(ours, SessionLimits(), writing)
         frame = text_frame(b"x" * 1300)
-        while stream.push(frame):
-            await trio.sleep(0.001)  # noqa: ASYNC110 - it is pushed until it may not be
+        while stream.push(frame):  # noqa: ASYNC110 - for as long as it is taken
+            await trio.sleep(0.001)
         await stream.hang_up()
     received = b""
     async for data in theirs:
