@@ -178,8 +178,14 @@ class Hub:
                 break
             feed.waiting.popleft()
             self._tell(feed, recorded)
-        feed.fanout.flush()
+        self._flush(feed)
         feed.moved.unpark_all()
+
+    def _flush(self, feed: _Feed) -> None:
+        try:
+            feed.fanout.flush()
+        except Exception:
+            log.exception("broadcast_failed", cafe_id=str(feed.cafe_id), head=feed.head)
 
     def _tell(self, feed: _Feed, recorded: Recorded) -> None:
         if feed.head is not None and recorded.offset != feed.head + 1:
@@ -206,7 +212,7 @@ class Hub:
     def _cut(self, feed: _Feed, offset: int) -> None:
         """Events are missing here: nobody may go on as if nothing had happened. They resume from the log."""
         log.error("publish_gap", cafe_id=str(feed.cafe_id), head=feed.head, offset=offset)
-        feed.fanout.flush()  # what comes before the gap is whole
+        self._flush(feed)  # what comes before the gap is whole
         self._ring_events -= len(feed.ring)
         feed.ring.clear()
         for session in [session for session, cafe_id in self._sessions.items() if cafe_id == feed.cafe_id]:

@@ -197,13 +197,11 @@ class FrameWriter:
         now, limits, backlog = trio.current_time(), self._limits, self._waiting()
         waiting, age = self.waiting_bytes + len(batch.joined), now - self._chunk_since
         far = waiting > limits.snapshot_bytes or age > limits.snapshot_age_seconds
-        if far and self.keeper is not None:
-            lowest = backlog.lowest()
-            if self.keeper.fell_behind(batch.told[0].offset if lowest is None else lowest):
-                backlog.drop_told()
-                return True
+        if far and self.keeper is not None and self.keeper.fell_behind(self._unsent(batch)):
+            backlog.drop_told()
+            return True
         if self._too_slow(len(batch.joined)):
-            self._overrun()
+            self._overrun(self._unsent(batch))
             return False
         coalesce = waiting > limits.coalesce_bytes or age > limits.coalesce_age_seconds
         for told in batch.told:
@@ -221,11 +219,15 @@ class FrameWriter:
             or trio.current_time() - self._chunk_since > self._limits.queued_age_seconds
         )
 
-    def _overrun(self) -> None:
+    def _unsent(self, batch: Batch) -> int:
+        """From which offset on nothing has been sent, if this is not."""
+        lowest = self._waiting().lowest()
+        return batch.told[0].offset if lowest is None else lowest
+
+    def _overrun(self, lowest: int | None = None) -> None:
         self.overran = True
-        lowest = None
         if self._backlog is not None:
-            lowest = self._backlog.lowest()
+            lowest = self._backlog.lowest() if lowest is None else lowest
             self._backlog.clear()
         self._make_room()
         self.seal(TOO_SLOW, "too slow" if self.keeper is None else self.keeper.gave_up(lowest))

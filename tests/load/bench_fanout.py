@@ -5,8 +5,10 @@ one at a time, each seen by everybody before the next, and in bursts. The cost i
 
 TableTap takes its whole real path: a command on a crew socket, decided, committed to Postgres, published, and told. Its
 peers are told to send and send. So two figures are given for it: ``gross``, all that its server spent, and ``net``,
-less what the same commands cost with nobody in the room: the path from the commit to the sockets. Verdicts are on
-``gross`` where a peer is beaten by it, and say which they are on. Postgres (on the client's core) is given beside it.
+less what the same commands cost with nobody in the room: the path from the commit to the sockets. Against its peers
+the verdict is on ``net``, with the ratio of ``gross`` beside it; of 8,000 against 100 sockets it is on ``gross``, since
+at 100 nearly all is the command and what is left of it a difference of two large figures. The floor's own cost at each
+size says what of that is the kernel's. Postgres (on the client's core) is given apart.
 """
 
 import argparse
@@ -16,7 +18,8 @@ from typing import Any
 import msgspec
 import trio
 
-from .contestants import Contestant, Missing, TableTap, install_peers, peer
+from .connection_memory import breakdown
+from .contestants import Contestant, Missing, Node, TableTap, install_peers, peer
 from .crash_server import CrashServer
 from .crowd import Cost, Crowd, percentile, raise_descriptor_limit
 
@@ -25,6 +28,7 @@ BURST = 50
 ONE_AT_A_TIME = {100: 600, 1000: 300, 8000: 50}
 BURSTS = {100: 80, 1000: 12, 8000: 3}
 WARM_UP = 20
+MEMORY_SOCKETS = 300
 JSON_BYTES = 265
 """Of TableTap's event, whose room, offset and ids have their names; its peers send as many."""
 
@@ -44,11 +48,12 @@ class Figures(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 class Row(msgspec.Struct, rename="camel", omit_defaults=True):
-    """One contestant with so many sockets."""
+    """One contestant with so many sockets. ``collected``: where a collection of garbage was forced before."""
 
     one_at_a_time: Figures
     bursts: Figures
     kb_per_socket: float
+    kb_per_socket_collected: float = 0
 
 
 class Ways(msgspec.Struct, frozen=True):
@@ -102,6 +107,10 @@ async def measure(contestant: Contestant, sizes: list[int]) -> dict[str, Row]:
             least, most, *_, lost = await crowd.check()
             assert (least, lost) == (most, 0), "somebody has heard less than others"
             rows[str(sockets)] = Row(*figures, round(own / sockets / 1024, 2))
+            if sockets == sizes[-1] and isinstance(contestant, Node):
+                await contestant.collect()
+                own = Cost.of(contestant.pids, memory=True).own_bytes - idle
+                rows[str(sockets)].kb_per_socket_collected = round(own / sockets / 1024, 2)
             _say(f"{contestant.name:9} {sockets:5} {msgspec.json.encode(rows[str(sockets)]).decode()}")
     return rows
 
@@ -168,12 +177,15 @@ def _verdicts(results: dict[str, dict[str, Row]]) -> dict[str, Any]:
                 "gross": round(gross, 2),
                 "net": round(net, 2),
                 "wantedAtMost": 1.5,
-                "holds": net <= 1.5,
+                "holds": gross <= 1.5,
             }
-    if "socketio" in results:
-        sockets = max(ours, key=int)
-        ratio = ours[sockets].kb_per_socket / results["socketio"][sockets].kb_per_socket
-        found["memory_to_socketio"] = {"ratio": round(ratio, 2), "wantedAtMost": 1.0, "holds": ratio <= 1.0}
+    for sockets, theirs in results.get("socketio", {}).items():
+        ratio = ours[sockets].kb_per_socket / theirs.kb_per_socket
+        found[f"memory_to_socketio_{sockets}"] = {
+            "ratio": round(ratio, 2),
+            "wantedAtMost": 1.0,
+            "holds": ratio <= 1.0,
+        }
     return found
 
 
@@ -191,12 +203,21 @@ async def run(names: list[str], sizes: list[int]) -> dict[str, Any]:
         if name in names:
             try:
                 with peer(name, JSON_BYTES) as contestant:
-                    results[name] = await measure(contestant, [size for size in sizes if size >= 1000] or sizes)
+                    chosen = sizes if name == "floor" else [size for size in sizes if size >= 1000] or sizes
+                    results[name] = await measure(contestant, chosen)
             except Missing as reason:
                 missing[name] = str(reason)
                 _say(f"{name}: skipped, {reason}")
     verdicts = _verdicts(results) if "tabletap" in results else {}
-    return {"benchmark": "fanout", "burst": BURST, "results": results, "skipped": missing, "verdicts": verdicts}
+    made_of = await breakdown(MEMORY_SOCKETS) if "tabletap" in names else {}
+    return {
+        "benchmark": "fanout",
+        "burst": BURST,
+        "results": results,
+        "skipped": missing,
+        "connectionKbMadeOf": made_of,
+        "verdicts": verdicts,
+    }
 
 
 def main() -> int:

@@ -96,7 +96,7 @@ class Piped:
 
 
 class Node(Piped):
-    """A program of ``peers`` on Node. Its garbage is collected before its memory is read: its figure is its best."""
+    """A program of ``peers`` on Node."""
 
     def __init__(self, name: str, size: int) -> None:
         node = shutil.which("node")
@@ -105,6 +105,11 @@ class Node(Piped):
         super().__init__(name, [node, "--expose-gc", f"{name}.js"], size)
 
     async def settle(self) -> None:
+        await trio.sleep(2)
+
+    async def collect(self) -> None:
+        """Its garbage, which it would leave for later."""
+        self._say("gc")
         await trio.sleep(2)
 
 

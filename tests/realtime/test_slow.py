@@ -17,9 +17,11 @@ from tabletap.realtime.limits import SessionLimits
 from tabletap.realtime.session import Session
 from tabletap.realtime.slow import SlowClient
 from tabletap.realtime.stream import SessionStream
+from tabletap.realtime.telling import Batch
 from tabletap.simulate.frames import CLOSE, TEXT, FrameReader
 
 from .cafe_log import CAFE, FakeReader, Writer, story
+from .test_backlog import moved
 from .test_hub import running
 
 KITCHEN = f"cafe:{CAFE}:kitchen"
@@ -225,3 +227,43 @@ async def test_over_tcp_the_goodbye_waits_for_a_client_that_reads_much_later(aut
     assert received == frame * (len(received) // len(frame)) + goodbye
     await theirs.aclose()
     await listener.aclose()
+
+
+class Notes:
+    """A keeper that has no snapshot to give."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.lowest: int | None = None
+
+    def coalesced(self) -> None:
+        pass
+
+    def fell_behind(self, lowest: int) -> bool:
+        self.asked.append(lowest)
+        return False
+
+    def gave_up(self, lowest: int | None) -> str:
+        self.lowest = lowest
+        return "too slow"
+
+
+@pytest.mark.parametrize("waiting", [[], [3, 4]])
+async def test_what_closes_a_session_counts_as_unsent(waiting: list[int], autojump_clock: MockClock) -> None:
+    left, right = trio.socket.socketpair()
+    async with trio.open_nursery() as writing:
+        stream = SessionStream(trio.SocketStream(left), LIMITS, writing)
+        stream.keeper = notes = Notes()
+        frame = text_frame(b"an answer" * 100)
+        while not stream.behind:
+            stream.push(frame)
+        for offset in waiting:
+            assert stream.tell(Batch([moved(offset)]))
+        while stream.waiting_bytes + len(frame) <= LIMITS.queued_bytes:
+            stream.push(frame)
+        while stream.tell(Batch([moved(9)])):
+            waiting = waiting or [9]
+        assert stream.overran
+        assert notes.lowest == min([9, *waiting]) == notes.asked[0]
+        stream.abort()
+    right.close()
