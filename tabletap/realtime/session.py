@@ -5,7 +5,8 @@ admit and what to do with a message is the `Door`'s. What must hold:
 
 - Messages are taken from trio-websocket always and at once: while its queue is full it answers no pings.
 - Commands start in the order they came, a bounded number at a time; one beyond that is answered `busy`, never queued.
-- Whatever the peer sends or does not send, the session ends within its limits and nothing but the session.
+- Whatever the peer sends or does not send, the session ends within its limits and nothing but the session. (That a
+  peer is there is for the door to look at: ``Session.check_peer``.)
 """
 
 import contextlib
@@ -132,7 +133,8 @@ class Session:
         """Until the connection closes. Whoever leaves then cancels the commands: their replies have nowhere to go."""
         with contextlib.suppress(ConnectionClosed):
             while True:
-                message = await self._next_message(socket)
+                message = await socket.get_message()
+                self.stream.unclaimed_bytes = 0
                 if self.stream.sealed:
                     continue  # read on, so that the peer's answer to our close is found
                 if not self._bucket.take():
@@ -155,28 +157,19 @@ class Session:
         finally:
             self._in_flight -= 1
 
-    async def _next_message(self, socket: WebSocketConnection) -> str | bytes:
-        while True:
-            with trio.CancelScope(deadline=self._check_peer()):
-                message = await socket.get_message()
-                self.stream.unclaimed_bytes = 0
-                return message
+    def check_peer(self) -> None:
+        """Ping a silent peer, abort a dead one. Any byte is a sign of life, not just a pong.
 
-    def _check_peer(self) -> float:
-        """Ping a silent peer, abort a dead one; when to look again. Any byte is a sign of life, not just a pong."""
-        now = trio.current_time()
-        if self._heard_at_ping == self.stream.received_bytes:
+        Called every second or so by whoever has the sessions: a timer in each would cost more than the pings.
+        """
+        now, stream = trio.current_time(), self.stream
+        if self._heard_at_ping == stream.received_bytes:
             if now >= self._ping_deadline:
-                self.stream.abort()
-            return self._ping_deadline
-        self._heard_at_ping = None
-        silent_at = self.stream.last_received + self._limits.ping_after_seconds
-        if now < silent_at:
-            return silent_at
-        self.send(_PING)
-        self._heard_at_ping = self.stream.received_bytes
-        self._ping_deadline = now + self._limits.pong_within_seconds
-        return self._ping_deadline
+                stream.abort()
+        elif now >= stream.last_received + self._limits.ping_after_seconds:
+            self.send(_PING)
+            self._heard_at_ping = stream.received_bytes
+            self._ping_deadline = now + self._limits.pong_within_seconds
 
 
 async def serve_session(transport: trio.abc.Stream, door: Door, limits: SessionLimits, writing: trio.Nursery) -> None:
