@@ -133,6 +133,11 @@ class Crowd:
             raise Lost(f"only {len(self._all_at)} of {events} events have reached everybody: {await self.check()}")
         return self._all_at[events - 1]
 
+    async def listen(self) -> None:
+        """Take in what it says, until cancelled; for as long as nobody waits."""
+        while True:
+            await self._read()
+
     async def check(self) -> tuple[int, ...]:
         """Fewest and most events of a socket, fewest and most bytes, sockets lost."""
         return tuple(int(word) for word in await self._ask("check", "check", EVENT_SECONDS))
