@@ -2,13 +2,15 @@
 
 ``publish`` is called by the storage writer after each commit, in offset order; it never waits and never raises. An
 event first teaches the tickets, then goes to the followers, then, in the order of the log, into the ring and to every
-room that has members. Only an event about an order that nobody here has heard of waits: its ticket is looked up, and
-what comes behind it in its cafe waits with it, so that no room sees offsets out of order.
+room that has members. Two things may wait, and what comes behind them in their cafe waits with them, so that no room
+sees offsets out of order: an event about an order that nobody here has heard of, whose ticket is looked up; and what
+comes right after something that took long to tell.
 
 Who is on the way into a room has a seat there (``seats``) and gets nothing of what is live until ``sit`` makes it a
 member, in the same step in which it was told the last that the rooms were told.
 """
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -47,6 +49,9 @@ class HubLimits(msgspec.Struct, frozen=True, kw_only=True):
     replay_chunk_bytes: int = 64 * 1024
     # A storm of reconnecting clients reads the log a few pages at a time.
     replay_readers: int = 8
+    # Telling that takes longer than this is followed by a rest as long, but not longer than that.
+    rest_from_seconds: float = 0.002
+    rest_most_seconds: float = 0.02
 
 
 class SlowCounts(msgspec.Struct):
@@ -60,7 +65,19 @@ class SlowCounts(msgspec.Struct):
 class _Feed:
     """One cafe's part. ``head``: the newest offset told to its rooms (None: not known yet)."""
 
-    __slots__ = ("cafe_id", "fanout", "followers", "head", "looked_up_to", "looking", "moved", "ring", "waiting")
+    __slots__ = (
+        "cafe_id",
+        "fanout",
+        "followers",
+        "head",
+        "looked_up_to",
+        "looking",
+        "moved",
+        "resting",
+        "rests_until",
+        "ring",
+        "waiting",
+    )
 
     def __init__(self, cafe_id: CafeId, fanout: Fanout) -> None:
         self.cafe_id = cafe_id
@@ -72,6 +89,8 @@ class _Feed:
         self.looked_up_to = 0
         self.followers: list[Follower] = []
         self.moved = trio.lowlevel.ParkingLot()
+        self.resting = False
+        self.rests_until = -math.inf
 
 
 class Hub:
@@ -132,7 +151,11 @@ class Hub:
         for recorded in events:
             self.tickets.note(recorded)
         feed.waiting.extend(events)
-        self._advance(feed)
+        if self._nursery is None or trio.current_time() >= feed.rests_until:
+            self._advance(feed)
+        elif not feed.resting:
+            feed.resting = True
+            self._nursery.start_soon(self._rest, feed)
 
     def follow(self, cafe_id: CafeId, follower: Follower) -> Callable[[], None]:
         followers = self._feed(cafe_id).followers
@@ -168,7 +191,12 @@ class Hub:
         return feed
 
     def _advance(self, feed: _Feed) -> None:
-        """Tell what waits, up to the first event whose tickets have to be looked up."""
+        """Tell what waits, up to the first event whose tickets have to be looked up.
+
+        Telling thousands takes a while, in which nothing else is done. What comes within as long a while after it is
+        told together: in a rush that is one write per socket for many orders, and the orders have their turn.
+        """
+        began = self._now()
         while feed.waiting:
             recorded = feed.waiting[0]
             if feed.head is not None and recorded.offset <= feed.head:
@@ -179,7 +207,18 @@ class Hub:
             feed.waiting.popleft()
             self._tell(feed, recorded)
         self._flush(feed)
+        ended = self._now()
+        if ended - began > self.limits.rest_from_seconds:
+            feed.rests_until = ended + min(ended - began, self.limits.rest_most_seconds)
         feed.moved.unpark_all()
+
+    def _now(self) -> float:
+        return 0.0 if self._nursery is None else trio.current_time()  # what does not run never rests
+
+    async def _rest(self, feed: _Feed) -> None:
+        await trio.sleep_until(feed.rests_until)
+        feed.resting = False
+        self._advance(feed)
 
     def _flush(self, feed: _Feed) -> None:
         try:
