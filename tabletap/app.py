@@ -157,22 +157,11 @@ class Server:
             return_to=self._return_to,
             now=clock.now,
         )
-        self.auth = Authenticator(
-            AuthSettings(
-                secret=secret_of(settings),
-                token_lifetime_s=settings.auth.token_lifetime_s,
-                leeway_s=settings.auth.leeway_s,
-            )
-        )
-        self.doors = Doors(
-            hub=self.hub,
-            reader=self.reader,
-            auth=self.auth,
-            directory=self.directory,
-            allowed_origins=settings.rest.allowed_origins,
-            limits=settings.sessions,
-            now=clock.now,
-        )
+        self.revoked = Revoked(RevocationTable(database), settings.revoked, clock.now)
+        self.auth = Authenticator(auth_of(settings), self.revoked.judge)
+        self.entrance = Entrance(settings, self.hub, self.reader, self.auth, self.directory, clock.now)
+        self.doors = self.entrance.doors
+        self.revoked.changed = self.doors.shut_out
         self.dispatcher = Dispatcher(
             Services(
                 desk=self.desk,
@@ -354,6 +343,7 @@ class Server:
             "slow_sockets_coalesced": self.hub.slow.coalesced,
             "slow_sockets_snapshots": self.hub.slow.snapshots,
             "slow_sockets_closed": self.hub.slow.closed,
+            "tokens_revoked": len(self.revoked),
             "wakes_held": self.waker.held,
             **self.entrance.figures(),
             **self.banking.reconciliation.figures(),

@@ -22,7 +22,12 @@ from tabletap.http.auth import AuthSettings
 from tabletap.http.limits import RateLimits
 from tabletap.http.listener import ListenerLimits
 from tabletap.http.rest import RestSettings
+from tabletap.http.revoked import RevokedSettings
+from tabletap.http.sockets.gate import HandshakeLimits, MessageLimits
+from tabletap.http.sockets.table import DOORS
+from tabletap.http.sockets.watch import WatchSettings
 from tabletap.realtime.limits import SessionLimits
+from tabletap.realtime.presence import PresenceSettings
 from tabletap.realtime.rooms import RoomLimits
 from tabletap.store.embedded import EmbeddedLimits
 from tabletap.store.endpoints import EndpointSettings

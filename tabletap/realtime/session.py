@@ -96,6 +96,7 @@ class Session:
         "_limits",
         "_ping_deadline",
         "_to_start",
+        "flooded",
         "id",
         "principal",
         "remote",
@@ -125,6 +126,10 @@ class Session:
     def overran(self) -> bool:
         return self.stream.overran
 
+    @property
+    def limits(self) -> SessionLimits:
+        return self._limits
+
     def close(self, code: int, reason: str = "") -> None:
         """Send a close frame after what waits; the session ends when the peer answers or the grace time is over."""
         self.stream.seal(code, reason)
@@ -138,6 +143,7 @@ class Session:
                 if self.stream.sealed:
                     continue  # read on, so that the peer's answer to our close is found
                 if not self._bucket.take():
+                    self.flooded = True
                     self.close(TOO_MANY_MESSAGES, "too many messages")
                 elif self._in_flight >= self._limits.commands_in_flight:
                     door.busy(self, message)
@@ -145,6 +151,8 @@ class Session:
                     self._in_flight += 1
                     self._to_start.append(message)
                     commands.start_soon(self._run_command, door)
+        while self._to_start:  # what came before the end still counts
+            await trio.lowlevel.checkpoint()
 
     async def _run_command(self, door: Door) -> None:
         # trio starts tasks in any order; taking the oldest message here makes the order of starts that of arrival.

@@ -16,7 +16,6 @@ from tabletap.http.sockets.admission import Guest
 from tabletap.http.sockets.commands import Commands
 from tabletap.http.sockets.doors import Doors
 from tabletap.realtime.hub import Hub
-from tabletap.realtime.limits import SessionLimits
 from tests.realtime.cafe_log import FakeSession
 from tests.store.memory import MemoryStore
 from tests.store.shop import Tape
@@ -42,9 +41,17 @@ def store() -> MemoryStore:
 async def subscribe(store: MemoryStore, who: Guest, flow: UUID, **more: Any) -> tuple[Hub, FakeSession]:
     hub, session, nothing = Hub(), FakeSession(), cast("Any", None)
     doors = Doors(
-        hub=hub, reader=store, auth=nothing, directory=nothing, allowed_origins=(), limits=SessionLimits(), now=nothing
+        hub=hub,
+        reader=store,
+        auth=nothing,
+        admissions=nothing,
+        gate=nothing,
+        watch=nothing,
+        presence=nothing,
+        limits={},
+        now=nothing,
     )
-    commands = Commands(dispatcher=nothing, hub=hub, reader=store, auth=nothing, doors=doors)
+    commands = Commands(dispatcher=nothing, hub=hub, reader=store, auth=nothing, doors=doors, message_depth=32)
     said = {"op": "subscribe", "id": 1, "room": f"flow:{flow}", **more}
     with trio.fail_after(10):
         await commands.answer(cast("Any", session), who, msgspec.json.encode(said))

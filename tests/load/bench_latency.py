@@ -16,7 +16,7 @@ import msgspec
 import psutil
 import trio
 
-from tabletap.simulate.door import Closed, Socket
+from tabletap.client.socket import Closed, Socket
 from tabletap.simulate.rest import Rest
 
 from .contestants import query

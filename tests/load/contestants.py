@@ -15,7 +15,7 @@ import asyncpg
 import msgspec
 import trio
 
-from tabletap.simulate.door import Socket
+from tabletap.client.socket import Socket
 
 from .crash_server import CrashServer
 from .crowd import CLIENT_CORE, PEERS, SERVER_CORE, Crowd, compiled, family, pin, pinned, realtime_ns

@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tabletap.client.frames import CLOSE, TEXT, FrameReader
 from tabletap.realtime.frames import close_frame, text_frame
 from tabletap.realtime.hub import Hub, HubLimits
 from tabletap.realtime.limits import SessionLimits
@@ -18,7 +19,6 @@ from tabletap.realtime.session import Session
 from tabletap.realtime.slow import SlowClient
 from tabletap.realtime.stream import SessionStream
 from tabletap.realtime.telling import Batch
-from tabletap.simulate.frames import CLOSE, TEXT, FrameReader
 
 from .cafe_log import CAFE, FakeReader, Writer, story
 from .test_backlog import moved

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,10 +24,16 @@ from tabletap.http.revoked import REVOKED
 from tabletap.realtime.defaults import DefaultRooms
 from tabletap.realtime.frames import message_frame
 from tabletap.realtime.hub import Hub
-from tabletap.realtime.limits import GOING_AWAY, SessionLimits
+from tabletap.realtime.limits import GOING_AWAY, TOO_MANY_MESSAGES, SessionLimits
+from tabletap.realtime.presence import Connection, Presence
 from tabletap.realtime.session import Admission, Session
 from tabletap.realtime.session import Refusal as Rejection
 from tabletap.realtime.slow import SlowClient
+
+from .admission import Admissions, Guest
+from .gate import Gate
+from .table import DOORS
+from .watch import Watch
 
 PROTOCOL = "tabletap.v1"
 TOKEN_EXPIRED = 4001
@@ -62,16 +67,20 @@ class Doors:
         hub: Hub,
         reader: Reader,
         auth: Authenticator,
-        directory: Directory,
-        allowed_origins: tuple[str, ...],
-        limits: SessionLimits,
+        admissions: Admissions,
+        gate: Gate,
+        watch: Watch,
+        presence: Presence,
+        limits: Mapping[str, SessionLimits],
         now: Callable[[], datetime],
     ) -> None:
         self._hub = hub
         self._reader = reader
         self._auth = auth
-        self._directory = directory
-        self._origins = frozenset(allowed_origins)
+        self._admissions = admissions
+        self._gate = gate
+        self._watch = watch
+        self._presence = presence
         self._limits = limits
         self._now = now
         self._sessions: dict[Session, Guest] = {}
@@ -123,7 +132,7 @@ class Doors:
             session,
             guest.cafe.id,
             partial(self.snapshot, guest),
-            self._limits.snapshot_pause_seconds,
+            session.limits.snapshot_pause_seconds,
         )
         guest.rooms = rooms
         self._presence.enter(session, self._connection(session, guest))
