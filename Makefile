@@ -5,7 +5,8 @@ ROUNDS ?= 20
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo serve test check format bench-actors bench-orders bench-payments crash chaos-payments storm fuzz docs clean
+.PHONY: demo serve test check format bench-actors bench-orders bench-payments bench-fanout bench-latency crash chaos-payments \
+	storm fuzz docs clean
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +45,12 @@ bench-orders: $(VENV)/.dev
 
 bench-payments: $(VENV)/.dev
 	$(BIN)/python -m tests.load.bench_payments
+
+bench-fanout: $(VENV)/.dev
+	@$(BIN)/python -m tests.load.bench_fanout
+
+bench-latency: $(VENV)/.dev
+	@$(BIN)/python -m tests.load.bench_latency
 
 crash: $(VENV)/.dev
 	$(BIN)/python -m tests.load.crash --rounds $(ROUNDS)

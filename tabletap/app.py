@@ -238,7 +238,7 @@ class Server:
         )
 
         async def door(connection: trio.abc.Stream) -> None:
-            await serve_session(connection, self.doors, settings.sessions)
+            await serve_session(connection, self.doors, settings.sessions, nursery)
 
         async with trio.open_nursery() as nursery:
             self.port = await nursery.start(
@@ -342,6 +342,9 @@ class Server:
             "outbox_held": relay.held,
             "tasks": trio.lowlevel.current_statistics().tasks_living,
             "rooms": len(self.hub.rooms),
+            "slow_sockets_coalesced": self.hub.slow.coalesced,
+            "slow_sockets_snapshots": self.hub.slow.snapshots,
+            "slow_sockets_closed": self.hub.slow.closed,
             "tokens_revoked": len(self.revoked),
             "wakes_held": self.waker.held,
             **self.entrance.figures(),

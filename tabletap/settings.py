@@ -26,9 +26,9 @@ from tabletap.http.revoked import RevokedSettings
 from tabletap.http.sockets.gate import HandshakeLimits, MessageLimits
 from tabletap.http.sockets.table import DOORS
 from tabletap.http.sockets.watch import WatchSettings
+from tabletap.realtime.limits import SessionLimits
 from tabletap.realtime.presence import PresenceSettings
 from tabletap.realtime.rooms import RoomLimits
-from tabletap.realtime.stream import SessionLimits
 from tabletap.store.embedded import EmbeddedLimits
 from tabletap.store.endpoints import EndpointSettings
 from tabletap.store.inbox import InboxSettings

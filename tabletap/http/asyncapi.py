@@ -13,9 +13,7 @@ import msgspec
 from tabletap.domain.access import CAFE_ROOMS, COOKS
 from tabletap.domain.base import Role
 from tabletap.realtime.catalogue import ALSO, CATALOGUE, FLOWS, OF_DOORS, Hears, WireType
-from tabletap.realtime.replay import Subscribed
-from tabletap.realtime.snapshots import Resync
-from tabletap.realtime.stream import (
+from tabletap.realtime.limits import (
     GOING_AWAY,
     INTERNAL_ERROR,
     PROTOCOL_ERROR,
@@ -24,6 +22,8 @@ from tabletap.realtime.stream import (
     TOO_SLOW,
     TRY_AGAIN_LATER,
 )
+from tabletap.realtime.replay import Subscribed
+from tabletap.realtime.snapshots import Resync
 
 from .openapi import param_schema
 from .operations.base import Key, Operation, Raw

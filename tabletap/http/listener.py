@@ -180,6 +180,7 @@ class _Listener:
             if connection.has_received:
                 await connection.answer_and_leave(_response(HTTPStatus.REQUEST_TIMEOUT))
         elif _asks_for_door(head):
+            del head  # a socket lasts
             await self._doors(connection)
         elif head:
             await _HttpConnection(self._app, self._config, self._context, self._state, connection).run()

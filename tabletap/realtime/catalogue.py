@@ -81,6 +81,9 @@ CATALOGUE: Mapping[str, WireType] = MappingProxyType(
     }
 )
 
+STATE: frozenset[str] = frozenset({"kitchen_display_updated", "queue_position_updated"})
+"""Types that tell how something stands: to a client that is behind, the latest says it all (``payloads.newest``)."""
+
 FLOWS: Mapping[str, WireType] = MappingProxyType(
     {
         type_: WireType((p.FlowUpdate,), frozenset({Hears.FLOW}))

@@ -59,8 +59,9 @@ class DefaultRooms:
     def release(self) -> None:
         """Send what came meanwhile; from here on the rooms are live. What the client has sought itself is its own."""
         held, self._held = self._held, []
+        rooms, self._rooms = self._rooms, {}
         for seat in held:
-            recovery = Recovery(self._hub, self._reader, seat, self._rooms[seat.room])
+            recovery = Recovery(self._hub, self._reader, seat, rooms[seat.room])
             if self._hub.seats.holds(seat) and not recovery.from_ring():
                 self._hub.spawn(recovery.run, self._session)
 

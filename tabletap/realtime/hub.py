@@ -2,15 +2,18 @@
 
 ``publish`` is called by the storage writer after each commit, in offset order; it never waits and never raises. An
 event first teaches the tickets, then goes to the followers, then, in the order of the log, into the ring and to every
-room that has members. Only an event about an order that nobody here has heard of waits: its ticket is looked up, and
-what comes behind it in its cafe waits with it, so that no room sees offsets out of order.
+room that has members. Two things may wait, and what comes behind them in their cafe waits with them, so that no room
+sees offsets out of order: an event about an order that nobody here has heard of, whose ticket is looked up; and what
+comes right after something that took long to tell.
 
 Who is on the way into a room has a seat there (``seats``) and gets nothing of what is live until ``sit`` makes it a
 member, in the same step in which it was told the last that the rooms were told.
 """
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 import msgspec
 import structlog
@@ -19,12 +22,13 @@ import trio
 from tabletap.actors.ports import Follower, Recorded
 from tabletap.domain.base import CafeId, OrderId
 
+from .fanout import Fanout
 from .flows import Flows
 from .frames import message_frame
+from .limits import INTERNAL_ERROR, TOO_SLOW
 from .ring import Entry, Ring
-from .rooms import RoomLimits, Rooms
+from .rooms import Member, RoomLimits, Rooms
 from .seats import Listener, Seat, Seats
-from .stream import INTERNAL_ERROR, TOO_SLOW
 from .tickets import BEFORE, Ticket, Tickets, TicketSource
 
 log = structlog.get_logger(__name__)
@@ -45,15 +49,39 @@ class HubLimits(msgspec.Struct, frozen=True, kw_only=True):
     replay_chunk_bytes: int = 64 * 1024
     # A storm of reconnecting clients reads the log a few pages at a time.
     replay_readers: int = 8
+    # Telling that takes longer than this is followed by a rest as long, but not longer than that.
+    rest_from_seconds: float = 0.002
+    rest_most_seconds: float = 0.02
+
+
+class SlowCounts(msgspec.Struct):
+    """How often which step was taken with clients that do not keep up (``slow``); they only grow."""
+
+    coalesced: int = 0
+    snapshots: int = 0
+    closed: int = 0
 
 
 class _Feed:
     """One cafe's part. ``head``: the newest offset told to its rooms (None: not known yet)."""
 
-    __slots__ = ("cafe_id", "followers", "head", "looked_up_to", "looking", "moved", "ring", "waiting")
+    __slots__ = (
+        "cafe_id",
+        "fanout",
+        "followers",
+        "head",
+        "looked_up_to",
+        "looking",
+        "moved",
+        "resting",
+        "rests_until",
+        "ring",
+        "waiting",
+    )
 
-    def __init__(self, cafe_id: CafeId) -> None:
+    def __init__(self, cafe_id: CafeId, fanout: Fanout) -> None:
         self.cafe_id = cafe_id
+        self.fanout = fanout
         self.head: int | None = None
         self.ring = Ring()
         self.waiting: deque[Recorded] = deque()
@@ -61,6 +89,8 @@ class _Feed:
         self.looked_up_to = 0
         self.followers: list[Follower] = []
         self.moved = trio.lowlevel.ParkingLot()
+        self.resting = False
+        self.rests_until = -math.inf
 
 
 class Hub:
@@ -74,6 +104,7 @@ class Hub:
         self.rooms = Rooms(room_limits)
         self.seats = Seats(self.rooms, room_limits or RoomLimits())
         self.flows = Flows(self.rooms, self.head)
+        self.slow = SlowCounts()
         self.tickets = Tickets(self.limits.tickets_max)
         self.readers = trio.CapacityLimiter(self.limits.replay_readers)
         self._source = source
@@ -120,7 +151,11 @@ class Hub:
         for recorded in events:
             self.tickets.note(recorded)
         feed.waiting.extend(events)
-        self._advance(feed)
+        if self._nursery is None or trio.current_time() >= feed.rests_until:
+            self._advance(feed)
+        elif not feed.resting:
+            feed.resting = True
+            self._nursery.start_soon(self._rest, feed)
 
     def follow(self, cafe_id: CafeId, follower: Follower) -> Callable[[], None]:
         followers = self._feed(cafe_id).followers
@@ -152,11 +187,16 @@ class Hub:
     def _feed(self, cafe_id: CafeId) -> _Feed:
         feed = self._feeds.get(cafe_id)
         if feed is None:
-            feed = self._feeds[cafe_id] = _Feed(cafe_id)
+            feed = self._feeds[cafe_id] = _Feed(cafe_id, Fanout(self.rooms, partial(self._hears, cafe_id)))
         return feed
 
     def _advance(self, feed: _Feed) -> None:
-        """Tell what waits, up to the first event whose tickets have to be looked up."""
+        """Tell what waits, up to the first event whose tickets have to be looked up.
+
+        Telling thousands takes a while, in which nothing else is done. What comes within as long a while after it is
+        told together: in a rush that is one write per socket for many orders, and the orders have their turn.
+        """
+        began = self._now()
         while feed.waiting:
             recorded = feed.waiting[0]
             if feed.head is not None and recorded.offset <= feed.head:
@@ -166,7 +206,25 @@ class Hub:
                 break
             feed.waiting.popleft()
             self._tell(feed, recorded)
+        self._flush(feed)
+        ended = self._now()
+        if ended - began > self.limits.rest_from_seconds:
+            feed.rests_until = ended + min(ended - began, self.limits.rest_most_seconds)
         feed.moved.unpark_all()
+
+    def _now(self) -> float:
+        return 0.0 if self._nursery is None else trio.current_time()  # what does not run never rests
+
+    async def _rest(self, feed: _Feed) -> None:
+        await trio.sleep_until(feed.rests_until)
+        feed.resting = False
+        self._advance(feed)
+
+    def _flush(self, feed: _Feed) -> None:
+        try:
+            feed.fanout.flush()
+        except Exception:
+            log.exception("broadcast_failed", cafe_id=str(feed.cafe_id), head=feed.head)
 
     def _tell(self, feed: _Feed, recorded: Recorded) -> None:
         if feed.head is not None and recorded.offset != feed.head + 1:
@@ -180,24 +238,20 @@ class Hub:
             if not self.rooms.member_count(room):
                 continue
             try:
-                frame = entry.frame(room)
-                if frame is not None:
-                    self._say(feed.cafe_id, room, frame)
+                told = entry.told(room)
+                if told is not None:
+                    feed.fanout.say(room, told)
             except Exception:
                 log.exception("broadcast_failed", room=room, event_id=recorded.event_id)
 
-    def _say(self, cafe_id: CafeId, room: str, frame: bytes) -> None:
+    def _hears(self, cafe_id: CafeId, member: Member, room: str) -> bool:
         """Only a user's room has members at several cafes: each hears there what is said at the cafe of their door."""
-        if not room.startswith("user:"):
-            self.rooms.broadcast(room, frame)
-            return
-        for member in self.rooms.members(room):
-            if self._sessions.get(member, cafe_id) == cafe_id:  # type: ignore[call-overload]  # a member is a session
-                member.send(frame)
+        return not room.startswith("user:") or self._sessions.get(member, cafe_id) == cafe_id  # type: ignore[call-overload]  # a member is a session
 
     def _cut(self, feed: _Feed, offset: int) -> None:
         """Events are missing here: nobody may go on as if nothing had happened. They resume from the log."""
         log.error("publish_gap", cafe_id=str(feed.cafe_id), head=feed.head, offset=offset)
+        self._flush(feed)  # what comes before the gap is whole
         self._ring_events -= len(feed.ring)
         feed.ring.clear()
         for session in [session for session, cafe_id in self._sessions.items() if cafe_id == feed.cafe_id]:

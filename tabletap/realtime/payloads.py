@@ -146,6 +146,14 @@ class KitchenLoad(Data, frozen=True, kw_only=True):
     places: tuple[QueuePosition, ...]
 
 
+def newest(older: Data, newer: Data) -> Data:
+    """A state and an older one of its kind, as one: the newer, with the places that only the older tells of."""
+    if isinstance(older, KitchenLoad | QueuePositions) and isinstance(newer, KitchenLoad | QueuePositions):
+        places = {place.order_id: place for place in (*older.places, *newer.places)}
+        return msgspec.structs.replace(newer, places=tuple(places.values()))
+    return newer
+
+
 class MenuNews(Data, frozen=True, kw_only=True):
     """One item sold out or back, or (``published``, ``accepting``) the menu or the cafe's settings as a whole."""
 

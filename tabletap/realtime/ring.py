@@ -10,8 +10,9 @@ from tabletap.actors.ports import Recorded
 from tabletap.domain.base import OrderId
 
 from .audience import Cast, audience
-from .frames import encode, event_frame
+from .frames import encode
 from .payloads import Data
+from .telling import Told
 from .tickets import Ticket
 
 log = structlog.get_logger(__name__)
@@ -20,13 +21,13 @@ log = structlog.get_logger(__name__)
 class Entry:
     """An event and what it says to each room. Built when somebody listens; each room's frame exists once."""
 
-    __slots__ = ("_casts", "_frames", "_payloads", "recorded", "tickets")
+    __slots__ = ("_casts", "_payloads", "_told", "recorded", "tickets")
 
     def __init__(self, recorded: Recorded, tickets: Mapping[OrderId, Ticket]) -> None:
         self.recorded = recorded
         self.tickets = tickets
         self._casts: dict[str, Cast] | None = None
-        self._frames: dict[str, bytes] = {}
+        self._told: dict[str, Told] = {}
         self._payloads: dict[int, tuple[Data, bytes]] = {}
 
     @property
@@ -44,15 +45,17 @@ class Entry:
                 self._casts = {}
         return self._casts
 
-    def frame(self, room: str) -> bytes | None:
+    def told(self, room: str) -> Told | None:
         """What the event says to the room; None: nothing."""
-        frame = self._frames.get(room)
-        if frame is None and (cast := self.casts.get(room)) is not None:
-            recorded = self.recorded
-            at_ms = int(recorded.at.timestamp() * 1000)
-            frame = event_frame(cast.type, room, recorded.offset, recorded.event_id, at_ms, self._encoded(cast.data))
-            self._frames[room] = frame
-        return frame
+        told = self._told.get(room)
+        if told is None and (cast := self.casts.get(room)) is not None:
+            told = self._told[room] = Told(self.recorded, cast, self._encoded(cast.data))
+        return told
+
+    def frame(self, room: str) -> bytes | None:
+        """The same as bytes."""
+        told = self.told(room)
+        return None if told is None else told.frame
 
     def _encoded(self, data: Data) -> bytes:
         # By identity: equal payloads of one event are one object. Kept beside it, so that the identity stays its own.

@@ -9,6 +9,8 @@ from typing import Protocol
 
 import msgspec
 
+from .telling import Batch
+
 
 class RoomLimits(msgspec.Struct, frozen=True, kw_only=True):
     rooms_per_session: int = 64
@@ -20,19 +22,24 @@ class RoomFull(Exception):  # noqa: N818 - named by what is the case
 
 
 class Member(Protocol):
-    """What a room asks of a session. `send` never waits and answers False once the session cannot take more."""
+    """What a room asks of a session. Neither waits; both answer False once the session takes no more.
+
+    ``send``: one finished frame; ``tell``: what its rooms said.
+    """
 
     @property
     def rooms(self) -> set[str]: ...
     @property
     def send(self) -> Callable[[bytes], bool]: ...
+    @property
+    def tell(self) -> Callable[[Batch], bool]: ...
 
 
 class Rooms:
     def __init__(self, limits: RoomLimits | None = None) -> None:
         self._limits = limits or RoomLimits()
-        # The bound `send` is kept beside its member: a broadcast then costs one call per socket.
-        self._members: dict[str, dict[Member, Callable[[bytes], bool]]] = {}
+        # The bound `tell` is kept beside its member: telling a room then costs one call per socket.
+        self._members: dict[str, dict[Member, Callable[[Batch], bool]]] = {}
 
     def __len__(self) -> int:
         return len(self._members)
@@ -51,7 +58,7 @@ class Rooms:
             members = self._members[room] = {}
         elif len(members) >= self._limits.members_per_room:
             raise RoomFull(f"a room has at most {self._limits.members_per_room} members")
-        members[session] = session.send
+        members[session] = session.tell
         session.rooms.add(room)
         return True
 
@@ -78,9 +85,10 @@ class Rooms:
 
     def broadcast(self, room: str, frame: bytes) -> int:
         """Give one frame to every member; how many took it. Who overran or is closing does not, and is not counted."""
-        taken = 0
-        # A copy, so that a member may leave on what a send tells it.
-        for send in tuple(self._members.get(room, {}).values()):
-            if send(frame):
-                taken += 1
-        return taken
+        return sum(member.send(frame) for member in self.members(room))
+
+    def tell(self, room: str, batch: Batch) -> None:
+        """Give every member what the room says."""
+        # A copy, since a member may leave on what is told it.
+        for tell in tuple(self._members.get(room, {}).values()):
+            tell(batch)

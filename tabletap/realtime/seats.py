@@ -9,9 +9,12 @@ from typing import Protocol
 from tabletap.domain.base import CafeId
 
 from .rooms import Member, RoomFull, RoomLimits, Rooms
+from .writer import Keeper
 
 
 class Outlet(Protocol):
+    keeper: Keeper | None
+
     async def wait_send_all_might_not_block(self) -> None: ...
 
 

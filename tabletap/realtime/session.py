@@ -5,12 +5,12 @@ admit and what to do with a message is the `Door`'s. What must hold:
 
 - Messages are taken from trio-websocket always and at once: while its queue is full it answers no pings.
 - Commands start in the order they came, a bounded number at a time; one beyond that is answered `busy`, never queued.
-- Whatever the peer sends or does not send, the session ends within its limits and nothing but the session.
+- Whatever the peer sends or does not send, the session ends within its limits and nothing but the session. (That a
+  peer is there is for the door to look at: ``Session.check_peer``.)
 """
 
 import contextlib
-from collections import deque
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -20,15 +20,15 @@ from uuid_utils import uuid7
 from wsproto.utilities import ProtocolError
 
 from tabletap.realtime.frames import ping_frame
-from tabletap.realtime.stream import (
+from tabletap.realtime.limits import (
     INTERNAL_ERROR,
     PROTOCOL_ERROR,
     TOO_BIG,
     TOO_MANY_MESSAGES,
     TRY_AGAIN_LATER,
     SessionLimits,
-    SessionStream,
 )
+from tabletap.realtime.stream import SessionStream
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +70,8 @@ class Door(Protocol):
 
 
 class TokenBucket:
+    __slots__ = ("_at", "_burst", "_per_second", "_tokens")
+
     def __init__(self, per_second: float, burst: int) -> None:
         self._per_second = per_second
         self._burst = burst
@@ -87,18 +89,35 @@ class TokenBucket:
 
 
 class Session:
+    __slots__ = (
+        "_bucket",
+        "_heard_at_ping",
+        "_in_flight",
+        "_limits",
+        "_ping_deadline",
+        "_to_start",
+        "flooded",
+        "id",
+        "principal",
+        "remote",
+        "rooms",
+        "send",
+        "stream",
+        "tell",
+    )
+
     def __init__(self, stream: SessionStream, limits: SessionLimits, remote: str, principal: object) -> None:
         self.id = str(uuid7())
         self.remote = remote
         self.principal = principal
         self.flooded = False  # closed because it sent too much
         self.rooms: set[str] = set()
-        self.last_offset: dict[str, int] = {}
         self.stream = stream
-        self.send = stream.push  # bound here: a broadcast calls it thousands of times
+        self.send = stream.push
+        self.tell = stream.tell
         self._limits = limits
         self._bucket = TokenBucket(limits.messages_per_second, limits.message_burst)
-        self._to_start: deque[str | bytes] = deque()
+        self._to_start: list[str | bytes] = []  # a few at most; a deque would cost each connection 600 bytes
         self._in_flight = 0
         self._heard_at_ping: int | None = None
         self._ping_deadline = 0.0
@@ -107,32 +126,37 @@ class Session:
     def overran(self) -> bool:
         return self.stream.overran
 
+    @property
+    def limits(self) -> SessionLimits:
+        return self._limits
+
     def close(self, code: int, reason: str = "") -> None:
         """Send a close frame after what waits; the session ends when the peer answers or the grace time is over."""
         self.stream.seal(code, reason)
 
-    async def converse(self, socket: WebSocketConnection, door: Door) -> None:
-        """Until the connection closes. Leaving it cancels commands in flight: their replies have nowhere to go."""
-        async with trio.open_nursery() as commands:
-            with contextlib.suppress(ConnectionClosed):
-                while True:
-                    message = await self._next_message(socket)
-                    if self.stream.sealed:
-                        continue  # read on, so that the peer's answer to our close is found
-                    if not self._bucket.take():
-                        self.flooded = True
-                        self.close(TOO_MANY_MESSAGES, "too many messages")
-                    elif self._in_flight >= self._limits.commands_in_flight:
-                        door.busy(self, message)
-                    else:
-                        self._in_flight += 1
-                        self._to_start.append(message)
-                        commands.start_soon(self._run_command, door)
-            commands.cancel_scope.cancel()
+    async def converse(self, socket: WebSocketConnection, door: Door, commands: trio.Nursery) -> None:
+        """Until the connection closes. Whoever leaves then cancels the commands: their replies have nowhere to go."""
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                message = await socket.get_message()
+                self.stream.unclaimed_bytes = 0
+                if self.stream.sealed:
+                    continue  # read on, so that the peer's answer to our close is found
+                if not self._bucket.take():
+                    self.flooded = True
+                    self.close(TOO_MANY_MESSAGES, "too many messages")
+                elif self._in_flight >= self._limits.commands_in_flight:
+                    door.busy(self, message)
+                else:
+                    self._in_flight += 1
+                    self._to_start.append(message)
+                    commands.start_soon(self._run_command, door)
+        while self._to_start:  # what came before the end still counts
+            await trio.lowlevel.checkpoint()
 
     async def _run_command(self, door: Door) -> None:
         # trio starts tasks in any order; taking the oldest message here makes the order of starts that of arrival.
-        message = self._to_start.popleft()
+        message = self._to_start.pop(0)
         try:
             await door.message(self, message)
         except Exception:
@@ -141,61 +165,51 @@ class Session:
         finally:
             self._in_flight -= 1
 
-    async def _next_message(self, socket: WebSocketConnection) -> str | bytes:
-        while True:
-            with trio.CancelScope(deadline=self._check_peer()):
-                message = await socket.get_message()
-                self.stream.unclaimed_bytes = 0
-                return message
+    def check_peer(self) -> None:
+        """Ping a silent peer, abort a dead one. Any byte is a sign of life, not just a pong.
 
-    def _check_peer(self) -> float:
-        """Ping a silent peer, abort a dead one; when to look again. Any byte is a sign of life, not just a pong."""
-        now = trio.current_time()
-        if self._heard_at_ping == self.stream.received_bytes:
+        Called every second or so by whoever has the sessions: a timer in each would cost more than the pings.
+        """
+        now, stream = trio.current_time(), self.stream
+        if self._heard_at_ping == stream.received_bytes:
             if now >= self._ping_deadline:
-                self.stream.abort()
-            return self._ping_deadline
-        self._heard_at_ping = None
-        silent_at = self.stream.last_received + self._limits.ping_after_seconds
-        if now < silent_at:
-            return silent_at
-        self.send(_PING)
-        self._heard_at_ping = self.stream.received_bytes
-        self._ping_deadline = now + self._limits.pong_within_seconds
-        return self._ping_deadline
+                stream.abort()
+        elif now >= stream.last_received + self._limits.ping_after_seconds:
+            self.send(_PING)
+            self._heard_at_ping = stream.received_bytes
+            self._ping_deadline = now + self._limits.pong_within_seconds
 
 
-async def serve_session(transport: trio.abc.Stream, door: Door, limits: SessionLimits) -> None:
-    """Hold one connection, whose first bytes are a WebSocket upgrade request, until it is closed."""
-    async with trio.open_nursery() as writing:
-        stream = SessionStream(transport, limits, writing)
-        try:
-            await _hold(stream, door, limits, _remote_of(transport))
-        finally:
-            await stream.hang_up()
-            writing.cancel_scope.cancel()
+async def serve_session(transport: trio.abc.Stream, door: Door, limits: SessionLimits, writing: trio.Nursery) -> None:
+    """Hold one connection, whose first bytes are a WebSocket upgrade request, until it is closed.
+
+    ``writing``: where sessions that are behind have their flush task; one for all, since most never need it.
+    """
+    stream = SessionStream(transport, limits, writing)
+    try:
+        await _hold(stream, door, limits, _remote_of(transport))
+    finally:
+        await stream.hang_up()
 
 
 async def _hold(stream: SessionStream, door: Door, limits: SessionLimits, remote: str) -> None:
-    life = trio.CancelScope()
-
-    def last_words() -> None:
-        life.deadline = trio.current_time() + limits.close_grace_seconds
-
-    stream.on_sealed = last_words
-    stream.on_abort = life.cancel
     handshake = _Handshake(stream, door, limits, remote)
     try:
-        with life:
-            async with trio.open_nursery() as reading:
-                socket = await handshake.run(reading)
-                if socket is not None and handshake.session is not None:
-                    await handshake.session.converse(socket, door)
-                    # trio-websocket ends on a protocol error without telling the peer; after a seal this does nothing.
-                    reason = socket.closed
-                    if reason is not None and reason.code in {PROTOCOL_ERROR, 1007, TOO_BIG}:
-                        stream.seal(reason.code)
-                reading.cancel_scope.cancel()
+        async with trio.open_nursery() as life:
+
+            def last_words() -> None:
+                life.cancel_scope.deadline = trio.current_time() + limits.close_grace_seconds
+
+            stream.on_sealed = last_words
+            stream.on_abort = life.cancel_scope.cancel
+            socket = await handshake.run(life)
+            if socket is not None and handshake.session is not None:
+                await handshake.session.converse(socket, door, life)
+                # trio-websocket ends on a protocol error without telling the peer; after a seal this does nothing.
+                reason = socket.closed
+                if reason is not None and reason.code in {PROTOCOL_ERROR, 1007, TOO_BIG}:
+                    stream.seal(reason.code)
+            life.cancel_scope.cancel()
     except Exception as failure:
         if not _only_bad_input(failure):
             log.exception("session_failed", remote=remote)
@@ -228,6 +242,7 @@ class _Handshake:
                 await request.reject(answer.status, extra_headers=list(answer.headers), body=answer.body)
                 return None
             socket = await request.accept(subprotocol=answer.subprotocol)
+            _forget_handshake(socket)
             self._stream.accepted = True
             self._stream.on_left = _not_our_concern  # from here on trio-websocket tells it by ConnectionClosed
             limits = answer.limits or self._limits
@@ -251,6 +266,24 @@ class _Handshake:
         except Exception:
             log.exception("socket_admission_failed", remote=self._remote)
             return Refusal(status=500, body=b'{"error":"internal error","code":"INTERNAL_ERROR"}')
+
+
+class _Shaken:
+    """What stands in the place of a handshake that is over."""
+
+    __slots__ = ()
+
+    def events(self) -> tuple[()]:
+        return ()
+
+
+_SHAKEN: Any = _Shaken()
+
+
+def _forget_handshake(socket: WebSocketConnection) -> None:
+    """The request and the state of its HTTP parser are kept, 5 KB, for as long as a connection lasts."""
+    socket._wsproto.handshake = _SHAKEN  # noqa: SLF001  a public name of wsproto, which trio-websocket keeps to itself
+    socket._handshake_headers = ()  # noqa: SLF001  has no setter; nobody asks for them again
 
 
 def _only_bad_input(failure: BaseException) -> bool:

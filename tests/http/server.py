@@ -194,12 +194,16 @@ class Server:
     def footprint(self, *cafes: Cafe) -> Any:
         """Everything that doing something leaves in these cafes: their orders, and the heads of their logs, when all
         that follows from it is done. The place in the queue comes by itself, and the estimate moves with the clock."""
-        until(self._at_rest)
+        self.settle()
         seen = [self.call("GET", f"/api/{cafe.slug}/orders?limit=500", self.admin).json() for cafe in cafes]
         for orders in seen:
             for order in orders["orders"]:
                 order.update(queuePosition=None, estimatedReadyAt=None)
         return seen
+
+    def settle(self) -> None:
+        """Wait until nothing is on its way between orders, payments and their providers."""
+        until(self._at_rest)
 
     def _at_rest(self) -> bool:
         queues = self.call("GET", "/api/admin/jobs", self.admin).json()["queues"]

@@ -56,7 +56,7 @@ class House:
 
     def _knock(self) -> trio.SocketStream:
         ours, theirs = (trio.SocketStream(end) for end in trio.socket.socketpair())
-        self.nursery.start_soon(serve_session, ours, self.entrance.doors, self.settings.sessions)
+        self.nursery.start_soon(serve_session, ours, self.entrance.doors, self.settings.sessions, self.nursery)
         return theirs
 
     async def connect(self, token: str, door: str = "orders", **query: str) -> WebSocketConnection:

@@ -16,8 +16,8 @@ from trio_websocket import open_websocket_url
 from tabletap.http.listener import ListenerLimits, serve
 from tabletap.http.sockets.stream import Connection
 from tabletap.realtime.frames import close_frame, text_frame
+from tabletap.realtime.limits import GOING_AWAY, SessionLimits
 from tabletap.realtime.session import Admission, Refusal, Session, serve_session
-from tabletap.realtime.stream import GOING_AWAY, SessionLimits
 
 REQUEST = b"GET /hello HTTP/1.1\r\nHost: tabletap\r\n\r\n"
 UPGRADE = (
@@ -78,7 +78,8 @@ class Server:
         self.sessions.discard(session)
 
     async def doors(self, connection: Connection) -> None:
-        await serve_session(connection, self, SessionLimits())
+        async with trio.open_nursery() as writing:
+            await serve_session(connection, self, SessionLimits(), writing)
 
     def close_doors(self) -> None:
         for session in self.sessions:

@@ -92,6 +92,7 @@ def test_an_order_that_is_cancelled_while_it_is_paid_keeps_or_returns_every_cent
 
     answers = at_once(5, act)
     assert all(answer.status_code == 200 for answer in answers[:4])  # late money is taken too, and owed back
+    server.settle()
     now, told = server.order(cafe, order), [status(server, cafe, payment) for payment in payments]
     assert {payment["received"] for payment in told} == {100}
     spare = sum(payment.get("surplus", 0) for payment in told)

@@ -29,11 +29,13 @@ class DidNotStart(Exception):  # noqa: N818 - named by what is the case
 class CrashServer:
     """``python -m tabletap demo`` on a state folder of its own. Leaving the block ends all that was started.
 
-    ``port``: the same at every start (0: a free one); ``environment``: settings over those of the demo.
+    ``port``: the same at every start (0: a free one); ``environment``: settings over those of the demo; ``module``:
+    what is run in place of ``tabletap``.
     """
 
-    def __init__(self, port: int = 0, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, port: int = 0, environment: Mapping[str, str] | None = None, module: str = "tabletap") -> None:
         self._port = port
+        self._module = module
         self.environment = environment or {}
         # Not in the folder of the tests: as root, Postgres runs as another user, who must reach it.
         self.folder = Path(tempfile.mkdtemp(prefix="tt-crash-"))
@@ -78,7 +80,7 @@ class CrashServer:
         (self.folder / "stdout").unlink(missing_ok=True)
         with self.log.open("ab") as log, (self.folder / "stdout").open("wb") as stdout:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tabletap", "demo", "--port", str(self._port)],
+                [sys.executable, "-m", self._module, "demo", "--port", str(self._port)],
                 env={**environment, **self.environment, "TABLETAP_STATE": str(self.state)},
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,

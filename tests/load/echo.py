@@ -16,8 +16,8 @@ from trio_websocket import WebSocketRequest
 from tabletap.http.listener import ListenerLimits, serve
 from tabletap.http.sockets.stream import Connection
 from tabletap.realtime.frames import text_frame
+from tabletap.realtime.limits import GOING_AWAY, SessionLimits
 from tabletap.realtime.session import Admission, Session, serve_session
-from tabletap.realtime.stream import GOING_AWAY, SessionLimits
 
 MEBIBYTE = 1024 * 1024
 LIMITS = SessionLimits(
@@ -57,7 +57,8 @@ class Echo:
         self._sessions.discard(session)
 
     async def serve(self, connection: Connection) -> None:
-        await serve_session(connection, self, self._limits)
+        async with trio.open_nursery() as writing:
+            await serve_session(connection, self, self._limits, writing)
 
     def close_all(self) -> None:
         for session in tuple(self._sessions):

@@ -20,6 +20,7 @@ from tabletap.domain.messages import NoteRefund, Release, Settle
 from tabletap.domain.vocabulary import Channel, Method
 from tabletap.realtime.audience import Cast, audience
 from tabletap.realtime.frames import encode
+from tabletap.realtime.telling import Batch
 from tabletap.realtime.tickets import Ticket, Tickets, told_by
 
 CAFE = CafeId(UUID(int=0xCAFE))
@@ -280,6 +281,9 @@ class FakeSession:
         if self.takes:
             self.frames.append(frame)
         return self.takes
+
+    def tell(self, batch: Batch) -> bool:
+        return sum(self.send(told.frame) for told in batch.told) == len(batch.told)
 
     def close(self, code: int, reason: str = "") -> None:
         self.closed = code

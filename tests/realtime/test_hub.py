@@ -13,6 +13,7 @@ from tabletap.domain import events as e
 from tabletap.domain.base import CafeId, OrderId
 from tabletap.domain.vocabulary import ItemStatus, OrderStatus
 from tabletap.realtime.hub import Hub, HubLimits
+from tabletap.realtime.telling import Batch
 from tabletap.realtime.tickets import Ticket, tickets_from
 
 from .cafe_log import CAFE, FakeReader, FakeSession, Writer, ident, logged, placed, recorded, story
@@ -192,3 +193,52 @@ async def test_tickets_out_of_the_projections_tell_who_makes_what_and_whose_it_i
         waiting.order_id: Ticket(None, {1: ("bar", 0), 2: ("grill", 0)}, None, whole=True),
         nobody: Ticket(whole=True),
     }
+
+
+class Laborious(FakeSession):
+    """One that takes its time to be told, as thousands do together."""
+
+    def __init__(self, clock: trio.testing.MockClock, seconds: float) -> None:
+        super().__init__()
+        self._clock = clock
+        self._seconds = seconds
+        self.told: list[tuple[float, int]] = []
+
+    def tell(self, batch: Batch) -> bool:
+        self._clock.jump(self._seconds)
+        self.told.append((round(trio.current_time() - self.begun, 3), len(batch.told)))
+        return super().tell(batch)
+
+    begun = 0.0
+
+
+async def test_what_comes_right_after_something_long_to_tell_is_told_together(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    async with running(Hub()) as hub:
+        session = Laborious(mock_clock, 0.01)
+        session.begun = trio.current_time()
+        hub.rooms.join(session, STAFF)
+        records = Writer(1).write(60)
+        records = [record for record in records if record.offset <= 40]
+        for at in range(0, 40, 10):
+            hub.publish(CAFE, records[at : at + 10])
+        assert [at for at, _ in session.told] == [0.01]
+        assert hub.head(CAFE) == 10, "what waits is not told of either"
+        mock_clock.jump(0.009)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(session.told) == 1
+        mock_clock.jump(0.002)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(session.told) == 2
+        assert hub.head(CAFE) == 40
+        assert session.heard(STAFF) == [offset for offset, _, _ in story(records)[STAFF]]
+
+
+async def test_a_small_room_never_waits(mock_clock: trio.testing.MockClock) -> None:
+    async with running(Hub()) as hub:
+        session = Laborious(mock_clock, 0.001)
+        hub.rooms.join(session, STAFF)
+        for record in (records := Writer(1).write(40)):
+            hub.publish(CAFE, [record])
+        assert session.heard(STAFF) == [offset for offset, _, _ in story(records)[STAFF]]

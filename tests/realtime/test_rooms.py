@@ -3,6 +3,7 @@
 import pytest
 
 from tabletap.realtime.rooms import RoomFull, RoomLimits, Rooms
+from tabletap.realtime.telling import Batch
 
 
 class FakeSession:
@@ -15,6 +16,9 @@ class FakeSession:
         if self.takes:
             self.received.append(frame)
         return self.takes
+
+    def tell(self, batch: Batch) -> bool:
+        return self.send(batch.joined)
 
 
 def test_a_broadcast_reaches_the_members_of_the_room_and_nobody_else() -> None:

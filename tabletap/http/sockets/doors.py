@@ -7,6 +7,7 @@ offset of the welcome on (or, with ``?after=N``, from there), and may subscribe 
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,10 +24,11 @@ from tabletap.http.revoked import REVOKED
 from tabletap.realtime.defaults import DefaultRooms
 from tabletap.realtime.frames import message_frame
 from tabletap.realtime.hub import Hub
+from tabletap.realtime.limits import GOING_AWAY, TOO_MANY_MESSAGES, SessionLimits
 from tabletap.realtime.presence import Connection, Presence
 from tabletap.realtime.session import Admission, Session
 from tabletap.realtime.session import Refusal as Rejection
-from tabletap.realtime.stream import GOING_AWAY, TOO_MANY_MESSAGES, SessionLimits
+from tabletap.realtime.slow import SlowClient
 
 from .admission import Admissions, Guest
 from .gate import Gate
@@ -35,6 +37,7 @@ from .watch import Watch
 
 PROTOCOL = "tabletap.v1"
 TOKEN_EXPIRED = 4001
+LOOKED_AT_IN_ONE_GO = 250
 
 _BUSY = Refusal(Code.OVERLOADED, "too many commands are under way on this socket")
 
@@ -123,6 +126,14 @@ class Doors:
             heartbeat_ms=self._hub.limits.heartbeat_ms,
         )
         session.send(message_frame(welcome))
+        session.stream.keeper = SlowClient(
+            self._hub,
+            self._reader,
+            session,
+            guest.cafe.id,
+            partial(self.snapshot, guest),
+            session.limits.snapshot_pause_seconds,
+        )
         guest.rooms = rooms
         self._presence.enter(session, self._connection(session, guest))
         self._watch.entered(guest.cafe.id, guest.address, guest.principal.user, guest.principal.token_id)
@@ -229,11 +240,14 @@ class Doors:
             guest.principal = judged
 
     async def run(self) -> None:
-        """Close the sessions whose token has expired (code 4001), within a second of it."""
+        """Every second: close the sessions whose token has expired (code 4001), and see whether their peers live."""
         while True:
             await trio.sleep(1)
             now = self._now()
-            for session, guest in tuple(self._sessions.items()):
+            for number, (session, guest) in enumerate(tuple(self._sessions.items())):
+                if number % LOOKED_AT_IN_ONE_GO == 0:
+                    await trio.lowlevel.checkpoint()
+                session.check_peer()
                 expires_at = guest.principal.expires_at
                 if expires_at is not None and expires_at <= now:
                     session.close(TOKEN_EXPIRED, "the token has expired")

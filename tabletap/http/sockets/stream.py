@@ -18,6 +18,16 @@ class HeadTooLarge(Exception):  # noqa: N818 - named by what is the case
 class Connection(trio.abc.HalfCloseableStream):
     """What Hypercorn and trio-websocket are given instead of trio's `SocketStream`."""
 
+    __slots__ = (
+        "__weakref__",
+        "_pushed_back",
+        "_transport",
+        "_write_timeout_seconds",
+        "reading_head",
+        "scope",
+        "socket",
+    )
+
     def __init__(self, transport: trio.SocketStream, *, write_timeout_seconds: float) -> None:
         self.socket = transport.socket  # Hypercorn asks it for addresses, a session writes to it
         self.scope = trio.CancelScope()  # ends this connection and no other
@@ -54,7 +64,7 @@ class Connection(trio.abc.HalfCloseableStream):
             return await self._transport.receive_some(max_bytes)
         await trio.lowlevel.checkpoint()
         taken = bytes(self._pushed_back[:max_bytes])
-        del self._pushed_back[:max_bytes]
+        self._pushed_back = self._pushed_back[len(taken) :]  # emptied in place, it would keep its memory
         return taken
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
