@@ -222,9 +222,9 @@ async def test_an_inbox_that_is_closed_takes_nothing(paying: Database) -> None:
 # -- turned away
 
 
-async def until_noted(database: Database, reason: str, times: int = 1) -> None:
+async def until_noted(database: Database, reason: str) -> None:
     with trio.fail_after(PATIENCE_S):
-        while len(await rows(database, "SELECT FROM webhook_rejections WHERE reason = $1", reason)) < times:  # noqa: ASYNC110
+        while not await rows(database, "SELECT FROM webhook_rejections WHERE reason = $1", reason):  # noqa: ASYNC110
             await trio.sleep(0.005)
 
 
@@ -233,9 +233,9 @@ async def test_what_was_turned_away_is_noted_without_its_body_and_only_so_much_o
         for number in range(10):
             inbox.reject("payconic", f"forged {number}", b"secret")
             inbox.reject("payconic", f"forged {number}", b"secret")
-            await until_noted(paying, f"forged {number}", 2)
+            await until_noted(paying, f"forged {number}")
         noted = await inbox.rejections(100)
-    assert [one.reason for one in noted[:2]] == ["forged 9", "forged 9"]
+    assert noted[0].reason == "forged 9"  # the other of them may wait for the next group
     assert len(noted) <= 5 + 3
     assert {one.body_bytes for one in noted} == {6}
     assert all(len(one.body_sha256) == 64 for one in noted)
