@@ -1,4 +1,5 @@
-"""Structured logs with one redaction step: secrets and card-like numbers never reach a line (spec A4, P10)."""
+"""Structured logs with one redaction step (spec A4, P10): secrets, codes of gift cards, phone numbers and what looks like
+a payment card's number never reach a line."""
 
 import logging
 import re
@@ -9,7 +10,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from tabletap.domain import cardlike
+from tabletap.domain import cardlike, giftcode, phone
 
 HIDDEN = "[hidden]"
 _SECRET_KEYS = re.compile(r"token|secret|password|authorization|api_?key|phone|email", re.IGNORECASE)
@@ -19,7 +20,7 @@ _TOKENS = re.compile(r"\b(?:trk_[\w-]{8,}|eyJ[\w-]+\.[\w-]+\.[\w-]+)")
 def redact(value: Any) -> Any:
     """The value without what must not be written down."""
     if isinstance(value, str):
-        return cardlike.redact(_TOKENS.sub(HIDDEN, value))
+        return phone.redact(giftcode.redact(cardlike.redact(_TOKENS.sub(HIDDEN, value))))
     if isinstance(value, Mapping):
         return {
             redact(str(key)): HIDDEN if _SECRET_KEYS.search(str(key)) else redact(inner) for key, inner in value.items()

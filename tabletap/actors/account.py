@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from tabletap.domain import account as rules
-from tabletap.domain.account import Account, AccountCommand, Bar, Entry
+from tabletap.domain.account import Account, Bar, BarSpending, Entry, Movement
 from tabletap.domain.base import SYSTEM, Command, Context, Decision, Event, Ref
 from tabletap.domain.errors import Code, Refusal
 from tabletap.domain.events import AccountOpened
@@ -71,9 +71,13 @@ class AccountLife(Life[Account]):
         """The account as it was kept."""
         return _decode_snapshot.decode(snapshot)
 
+    def wake_at(self, state: Account) -> datetime | None:
+        """When a gift card expires."""
+        return rules.wake_at(state)
+
     def reply(self, state: Account, births: Sequence[State]) -> Any:  # noqa: ARG002  it brings nothing into the world
-        """The account with its balance."""
-        return rules.view(state)
+        """The account with its balance, and the movement that led to it."""
+        return rules.view(state, next(reversed(state.entries), None))
 
     def answer(self, state: Account | None, query: Query, now: datetime) -> Any:  # noqa: ARG002  it does not age
         """From the state of this moment."""
@@ -95,7 +99,7 @@ class DeskAccounts:
         self._desk = desk
         self._holdings = holdings
 
-    async def move(self, command: AccountCommand) -> Refusal | None:
+    async def move(self, command: Movement | BarSpending) -> Refusal | None:
         """Have it done, once."""
         answer = _heard(await self._desk.tell(command.holding.ref, command, SYSTEM))
         return answer if isinstance(answer, Refusal) else None

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from tabletap.domain.account import AccountCommand, AccountView, Entry, EntryView
+from tabletap.domain.account import AccountView, BarSpending, Entry, EntryView, Movement
 from tabletap.domain.base import CafeId, Ref
 from tabletap.domain.errors import Refusal
 from tabletap.domain.tips import DistributionView, Owed, Pool
@@ -43,7 +43,7 @@ class Accounts(Protocol):
     """The accounts, as whoever takes payments asks them. Raises ``GatewayDown`` (nothing was done: ask again) and
     ``GatewaySilent`` (it may have been done: look)."""
 
-    async def move(self, command: AccountCommand) -> Refusal | None:
+    async def move(self, command: Movement | BarSpending) -> Refusal | None:
         """Have it done, once. None: it is done, now or before."""
         ...
 

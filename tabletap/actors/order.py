@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, cast
 
+import msgspec
+
 from tabletap.domain import order as rules
 from tabletap.domain import payment
 from tabletap.domain.base import Command, Context, Decision, Event, Ref
 from tabletap.domain.errors import Code, Refusal
-from tabletap.domain.events import OrderPlaced
+from tabletap.domain.events import Numbered, OrderPlaced
+from tabletap.domain.holding import Holding
 from tabletap.domain.order import Order
 
 from .entity import Life, Query
@@ -19,6 +22,18 @@ MISSING = Refusal(Code.NOT_FOUND, "there is no such order")
 
 class GetOrder(Query, frozen=True):
     """The order as it stands."""
+
+
+class GetRewards(Query, frozen=True):
+    """The gift cards it buys, and whose points it earns."""
+
+
+class Rewards(msgspec.Struct, frozen=True):
+    """``cards``: its lines that are gift cards. ``points``: what it has earned, for ``points_of``."""
+
+    cards: tuple[Numbered, ...]
+    points: int
+    points_of: Holding | None
 
 
 class OrderLife(Life[Order]):
@@ -46,6 +61,15 @@ class OrderLife(Life[Order]):
         return payment.view(cast("payment.Payment", births[0])) if births else rules.view(state)
 
     def answer(self, state: Order | None, query: Query, now: datetime) -> Any:  # noqa: ARG002  it does not age
-        """The order's view, or that there is none."""
-        assert isinstance(query, GetOrder)
-        return MISSING if state is None else rules.view(state)
+        """The order's view or what it brings, or that there is none."""
+        if state is None:
+            return MISSING
+        match query:
+            case GetOrder():
+                return rules.view(state)
+            case GetRewards():
+                terms = state.placed.loyalty
+                cards = tuple(line.facts for line in state.cards)
+                return Rewards(cards, state.points, terms.holding if terms else None)
+            case _:
+                raise AssertionError(query)

@@ -28,7 +28,7 @@ TENDER_ACCOUNTS: Final = frozenset(TENDER.values())
 TRANSIT: Final = frozenset({TENDER[Method.CUSTOMER_CREDIT], TENDER[Method.GIFT_CARD]})
 """Where credit is between the account it is held on and the payment it is spent on."""
 
-HELD_FOR_CUSTOMERS: Final = ("credit:", "gift:")
+HELD_FOR_CUSTOMERS: Final = ("credit:", "gift:", "loyalty:")
 OWED_TO_STAFF: Final = "tips:"
 
 

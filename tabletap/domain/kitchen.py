@@ -93,7 +93,7 @@ class Board:
         """Follow one event of the cafe's log, which happened ``at``."""
         match event:
             case e.OrderPlaced(released=True) | e.OrderReleased():
-                ticket = _Ticket({facts.line: _Work(facts, at) for facts in event.lines})
+                ticket = _Ticket({facts.line: _Work(facts, at) for facts in event.lines if facts.gift is None})
                 self._tickets[event.order_id] = ticket
                 self._append(event.order_id, ticket.work, at)
                 self.moved = True
@@ -246,7 +246,7 @@ def display(orders: Iterable[OrderView], station: str | None, now: datetime, age
         age = int((now - (order.released_at or order.placed_at)).total_seconds())
         level = sum(age >= limit for limit in limits[order.channel])
         stations = {line.station for line in order.items if line.status is not ItemStatus.VOIDED}
-        elsewhere = tuple(sorted(stations - {station})) if station else ()
+        elsewhere = tuple(sorted(stations - {station, ""})) if station else ()
         tickets.append(Ticket(order, shown, elsewhere, age, level))
         for line in shown:
             if line.status in (ItemStatus.QUEUED, ItemStatus.STARTED):

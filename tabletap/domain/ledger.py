@@ -15,13 +15,18 @@ account                 kind       what stands on it
 ``clearing``            asset      money a payment has taken and its order has not noted yet: 0 at rest
 ``sales``               income     sales without tax
 ``service_charge``      income     service charges without tax: no tip, the cafe's own
-``refunds``             income     sales given back whose order stands (a contra account)
+``refunds``             income     sales given back whose order stands (a contra account), less what cards that were
+                                   refunded still had
+``discounts``           income     what points took off orders, without tax (a contra account)
 ``tax:CLASS``           liability  tax contained in sales, by tax class
 ``tips``                liability  tips, owed to staff and not distributed yet; a debit balance is tips that were
                                    refunded after they had been distributed, kept back from the next ones
 ``tips:USER``           liability  distributed to one of the staff, not paid out yet
 ``credit:ACCOUNT``      liability  a customer's credit
 ``gift:ACCOUNT``        liability  what is left on a gift card
+``gift_sold``           liability  gift cards that orders buy, until they are paid and the cards are good
+``gift_redeemed``       income     what tills took off cards for sales of their own, which are not in this ledger
+``breakage``            income     what was left on cards that expired
 ``credit_granted``      expense    credit that staff gave away (less what they took back), cards they loaded
 ``unapplied``           liability  money received that no order had use for, owed back
 ``refunds_due``         liability  refunds that are promised and not given back yet
@@ -30,6 +35,8 @@ account                 kind       what stands on it
 ``chargebacks``         expense    payments that providers have taken back
 ``drawer_float``        equity     cash put into or taken out of drawers for other reasons
 ``drawer_difference``   expense    counted less than expected (or more)
+``loyalty:ACCOUNT``     points     what a phone number has; in the unit ``PTS``, which no cent is worth
+``points``              points     the other side of all points
 ======================  =========  ====================================================================
 
 Every function here is pure; the store writes the entries in the transaction of the event that caused them.
@@ -41,7 +48,7 @@ from typing import Any, NamedTuple
 
 from . import events as e
 from .base import Event
-from .vocabulary import AccountKind, Method, RefundTo
+from .vocabulary import AccountKind, Cause, Method, RefundTo
 
 
 class Entry(NamedTuple):
@@ -57,8 +64,8 @@ GUARDED_FROM_BELOW = frozenset({"receivable"})
 GUARDED_FROM_ABOVE = frozenset({"unapplied", "refunds_due"})
 """Liabilities whose debit balance would mean that more was given back than was owed."""
 
-HELD_FOR_SOMEBODY = ("credit:", "gift:", "tips:")
-"""What accounts begin with that hold somebody's money: liabilities too, and nobody can take more than they have."""
+HELD_FOR_SOMEBODY = ("credit:", "gift:", "tips:", "loyalty:")
+"""What accounts begin with that hold something of somebody's: nobody can take more than they have."""
 
 TENDER: MappingProxyType[Method, str] = MappingProxyType(
     {
@@ -79,9 +86,21 @@ _HELD: MappingProxyType[AccountKind, tuple[str, str]] = MappingProxyType(
     {
         AccountKind.CREDIT: ("credit", TENDER[Method.CUSTOMER_CREDIT]),
         AccountKind.GIFT_CARD: ("gift", TENDER[Method.GIFT_CARD]),
+        AccountKind.LOYALTY: ("loyalty", "points"),
     }
 )
-"""What the accounts of each kind begin with, and where their money is on its way to and from payments."""
+"""What the accounts of each kind begin with, and where what is on them comes from and goes to, if nothing else says."""
+
+_GIFT_CAUSE: MappingProxyType[Cause | None, str] = MappingProxyType(
+    {
+        Cause.SOLD: "gift_sold",
+        Cause.USED: "gift_redeemed",
+        Cause.RETURNED: "gift_redeemed",
+        Cause.EXPIRED: "breakage",
+        Cause.TAKEN_BACK: "refunds",
+    }
+)
+"""The other side of what moves on a gift card, where it is no payment of ours."""
 
 
 def guarded_from_above(account: str) -> bool:
@@ -94,7 +113,7 @@ def _sale(lines: Iterable[e.Numbered]) -> list[Entry]:
     for line in lines:
         entries += (
             Entry("receivable", line.due),
-            Entry("sales", line.tax - line.total),
+            Entry("gift_sold" if line.gift else "sales", line.tax - line.total),
             Entry("service_charge", line.service_tax - line.service),
             *(Entry(f"tax:{tax_class}", -tax) for tax_class, tax in line.taxes.items()),
         )
@@ -105,6 +124,7 @@ def _reversal(reversal: e.Reversal) -> list[Entry]:
     taxes = [Entry(f"tax:{tax_class}", tax) for tax_class, tax in reversal.tax.items()]
     return [
         Entry("sales", reversal.net),
+        Entry("gift_sold", reversal.gift),
         Entry("service_charge", reversal.service),
         *taxes,
         Entry("receivable", -reversal.from_receivable),
@@ -148,9 +168,19 @@ def _disputed(event: e.PaymentDisputed) -> list[Entry]:
 
 
 def _held(event: e.AccountCredited | e.AccountDebited) -> list[Entry]:
-    kind, transit = _HELD[event.kind]
+    kind, other = _HELD[event.kind]
+    if event.kind is not AccountKind.LOYALTY and event.granted:
+        other = "credit_granted"
+    elif event.kind is AccountKind.GIFT_CARD:
+        other = _GIFT_CAUSE.get(event.cause, other)
     amount = event.amount if isinstance(event, e.AccountCredited) else -event.amount
-    return [Entry("credit_granted" if event.granted else transit, amount), Entry(f"{kind}:{event.account_id}", -amount)]
+    return [Entry(other, amount), Entry(f"{kind}:{event.account_id}", -amount)]
+
+
+def _discounted(event: e.OrderDiscounted | e.DiscountReturned) -> list[Entry]:
+    """Less is owed, of which a part is less tax."""
+    taxes = [Entry(f"tax:{tax_class}", tax) for tax_class, tax in event.tax.items()]
+    return [Entry("receivable", -event.amount), Entry("discounts", event.amount - sum(event.tax.values())), *taxes]
 
 
 POSTINGS: MappingProxyType[type[Event], Callable[[Any], list[Entry]]] = MappingProxyType(
@@ -179,6 +209,8 @@ POSTINGS: MappingProxyType[type[Event], Callable[[Any], list[Entry]]] = MappingP
             Entry(TENDER[event.method], event.amount),
             Entry("chargebacks", -event.amount),
         ],
+        e.OrderDiscounted: _discounted,
+        e.DiscountReturned: lambda event: [Entry(entry.account, -entry.amount) for entry in _discounted(event)],
         e.AccountCredited: _held,
         e.AccountDebited: _held,
         e.TipsDistributed: lambda event: [

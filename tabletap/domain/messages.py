@@ -8,7 +8,8 @@ from uuid import UUID
 
 from .base import Command, OrderId, PaymentId
 from .events import Numbered
-from .vocabulary import ItemStatus
+from .holding import Holding
+from .vocabulary import Cause, ItemStatus
 
 
 class Settle(Command, frozen=True, tag=True):
@@ -67,4 +68,45 @@ class TakeCash(Command, frozen=True, tag=True):
     amount: int
 
 
-AnyMessage = Settle | Release | NoteRefund | ClosePayment | ReturnUnapplied | Absorb | Unmerge | TakeCash
+class PutOn(Command, frozen=True, tag=True, omit_defaults=True):
+    """Order to account: a card was sold, points were earned, or (``returns``: what was used) come back."""
+
+    holding: Holding
+    entry_id: UUID
+    amount: int
+    cause: Cause
+    reference: str | None = None
+    returns: UUID | None = None
+
+
+class TakeBack(Command, frozen=True, tag=True):
+    """Order to account: what was sold or earned is refunded; take as much of it as there still is."""
+
+    holding: Holding
+    entry_id: UUID
+    amount: int
+    reference: str
+
+
+class TakeDiscount(Command, frozen=True, tag=True):
+    """Account to order: these points are ``amount`` cents less to pay. If you have no use for that, give them back."""
+
+    discount_id: UUID
+    amount: int
+    points: int
+    holding: Holding
+
+
+AnyMessage = (
+    Settle
+    | Release
+    | NoteRefund
+    | ClosePayment
+    | ReturnUnapplied
+    | Absorb
+    | Unmerge
+    | TakeCash
+    | PutOn
+    | TakeBack
+    | TakeDiscount
+)

@@ -83,6 +83,30 @@ class TipSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
     participants: Annotated[tuple[Duty, ...], msgspec.Meta(max_length=20)] = ()
 
 
+class GiftCardRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """``sold``: orders may buy them, worth ``min_value`` to ``max_value``. ``valid_days``: from then until they expire;
+    None: never. Three years by default, the least that Australian Consumer Law (section 99B) allows."""
+
+    sold: bool = True
+    min_value: Positive = 500
+    max_value: Annotated[int, msgspec.Meta(gt=0, le=100_000)] = 50_000
+    valid_days: Annotated[int, msgspec.Meta(ge=1, le=36_525)] | None = 1_096
+
+
+class LoyaltyRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """``points_per_unit``: earned for each whole unit of the currency that is paid; 0: nobody earns any.
+
+    ``cents_per_point``: what one is worth as a discount. ``country``: calling code of numbers that name none.
+    ``self_service``: whoever holds an order may turn the points of its number into a discount on it. A number is no
+    secret and is not proven: without this, only staff and tills do.
+    """
+
+    points_per_unit: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 0
+    cents_per_point: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1
+    country: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,2}" + END)] = "61"
+    self_service: bool = False
+
+
 class CafeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
     """``prepay``: channels whose orders the kitchen sees when paid. ``approval``: staff accept each order first.
     ``surplus``: what becomes of money that no order had use for. ``service_charge``: no tip, but income (spec W5).
@@ -104,3 +128,5 @@ class CafeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rena
     service_charge: ServiceCharge | None = None
     credit: CreditScope = CreditScope.CAFE
     tips: TipSettings = TipSettings()
+    gift_cards: GiftCardRules = GiftCardRules()
+    loyalty: LoyaltyRules = LoyaltyRules()

@@ -86,10 +86,27 @@ class Surplus(StrEnum):
 
 
 class AccountKind(StrEnum):
-    """What a balance held for somebody is: credit of a customer, or what is left on a gift card."""
+    """What a balance held for somebody is: credit of a customer, what is left on a gift card, points (no money)."""
 
     CREDIT = "credit"
     GIFT_CARD = "gift_card"
+    LOYALTY = "loyalty"
+
+
+class Cause(StrEnum):
+    """Why something moved on a gift card or on somebody's points, where it was neither staff nor a payment of ours.
+
+    ``sold``: an order that bought the card is paid. ``used``: a till took it for a sale of its own, or points became a
+    discount. ``returned``: that was undone. ``earned``: by paying an order. ``expired``: nobody came for it in time.
+    ``taken_back``: what had been sold or earned was refunded.
+    """
+
+    SOLD = "sold"
+    USED = "used"
+    RETURNED = "returned"
+    EARNED = "earned"
+    EXPIRED = "expired"
+    TAKEN_BACK = "taken_back"
 
 
 class CreditScope(StrEnum):

@@ -2,7 +2,8 @@
 
 A person's token carries ``sub`` (user), ``role``, ``cafes`` (ids; ``["*"]`` for the installation's admin), ``exp``,
 ``iat``, ``jti`` and the issuer. A tracking token is its order's id and a MAC over it: it needs no table, cannot be
-guessed, survives restarts, and is never written down here. Neither ever reaches a log.
+guessed, survives restarts, and is never written down here. The codes of gift cards are made the same way, of a serial
+number. None of these ever reaches a log.
 """
 
 import base64
@@ -16,6 +17,7 @@ from uuid import UUID
 import jwt
 import msgspec
 
+from tabletap.domain import giftcode
 from tabletap.domain.access import Principal
 from tabletap.domain.base import CafeId, OrderId, Role
 from tabletap.domain.errors import Code, Refusal
@@ -53,6 +55,7 @@ class Authenticator:
         self.judge = judge
         self._people_key = self._derive(b"people")
         self._tracking_key = self._derive(b"tracking")
+        self._gift_key = self._derive(b"gift-cards")
 
     def _derive(self, purpose: bytes) -> bytes:
         return hmac.digest(self._settings.secret, b"tabletap." + purpose, hashlib.sha256)
@@ -119,6 +122,10 @@ class Authenticator:
         """The token with which a customer follows an order without an account."""
         mac = hmac.digest(self._tracking_key, order_id.bytes, hashlib.sha256)[:MAC_BYTES]
         return TRACKING_PREFIX + base64.urlsafe_b64encode(order_id.bytes + mac).rstrip(b"=").decode()
+
+    def gift_code(self, cafe_id: CafeId, serial: UUID) -> str:
+        """The code of the gift card of a ``serial``: always the same, and written down nowhere."""
+        return giftcode.spell(hmac.digest(self._gift_key, cafe_id.bytes + serial.bytes, hashlib.sha256))
 
     def _tracked(self, token: str) -> Principal | Refusal:
         text = token.removeprefix(TRACKING_PREFIX)

@@ -50,6 +50,7 @@ STATUS: Mapping[Code, int] = MappingProxyType(
         Code.REFUND_EXCEEDS_ORIGINAL: 409,
         Code.PAYMENT_FAILED: 402,
         Code.PAYMENT_EXPIRED: 409,
+        Code.GIFT_CARD_EXPIRED: 400,
         Code.DRAWER_CLOSED: 409,
     }
 )

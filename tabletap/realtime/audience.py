@@ -5,8 +5,8 @@ Pure: an event and the tickets of its orders in, casts out. What must hold:
 - At most one cast per room and event, so that the offsets of a room strictly grow.
 - Each room tells a complete story alone: a client is in one of them by default.
 - An event that says nothing new to a room is not sent there. The kitchen hears nothing of an order it does not have.
-- Names go to the crew and to the order's own customer, phone numbers nowhere, devices and the reasons of voids,
-  refunds, failed payments and credit to the crew.
+- Names go to the crew and to the order's own customer, phone numbers to the crew and only with the points they have,
+  devices and the reasons of voids, refunds, failed payments and credit to the crew. The code of a gift card is nowhere.
   ``cafe:{id}:customers`` is read by everybody: item availability, and the numbers of orders that are ready.
 
 ``catalogue`` says what each room is called and which wire type carries which payload into which rooms.
@@ -19,7 +19,7 @@ import msgspec
 from tabletap.actors.ports import Recorded
 from tabletap.domain import events as e
 from tabletap.domain.base import Event, OrderId, PaymentId
-from tabletap.domain.vocabulary import AccountKind, OrderStatus, PaymentStatus
+from tabletap.domain.vocabulary import AccountKind, Cause, OrderStatus, PaymentStatus
 
 from . import news
 from . import payloads as p
@@ -46,6 +46,8 @@ SILENT: frozenset[type[Event]] = frozenset(
         e.ProviderSettled,
         e.StatementMatched,  # its money has been told of
         e.RefundProcessing,
+        e.CardsSold,  # gift_card_purchased says it of each
+        e.PointsCounted,  # loyalty_updated says it when they are there
         e.AccountOpened,  # the first movement says it
         e.SpendingBarred,  # payment_failed has said it
         e.TipsDistributed,  # management's own affair: who does it has the answer to their request
@@ -93,6 +95,9 @@ def _casts(to: "_Rooms", event: e.AnyEvent) -> Iterator[Cast]:
             # The payment has said so before the order knew it: who asked for the order then has not got these sums.
             for rooms in (to.own, to.crew):
                 yield from rooms("order_updated", news.given_back(event))
+        case e.OrderDiscounted() | e.DiscountReturned():
+            for rooms in (to.own, to.crew):
+                yield from rooms("order_updated", news.discounted(event))
         case e.QueueMoved():
             yield from _queue(to, event)
         case (
@@ -115,10 +120,8 @@ def _casts(to: "_Rooms", event: e.AnyEvent) -> Iterator[Cast]:
             refund = news.refund(event)
             yield from to.money(event.payment_id, "refund_updated", refund)
             yield from to.takings("refund_updated", msgspec.structs.replace(refund, reason=event.reason))
-        case e.AccountCredited(kind=AccountKind.CREDIT) | e.AccountDebited(kind=AccountKind.CREDIT):
-            credit = news.credit(event)
-            yield from to.user(event.owner, "credit_updated", credit)
-            yield from to.takings("credit_updated", msgspec.structs.replace(credit, reason=event.reason))
+        case e.AccountCredited() | e.AccountDebited():
+            yield from _held(to, event)
         case e.ItemAvailabilityChanged():
             yield from to.everybody(
                 p.MenuNews(sku=event.sku, available=event.available, until=event.until, remaining=event.remaining)
@@ -180,7 +183,7 @@ class _Rooms:
         return self.of_stations(self._stations.values(), type_, data)
 
     def of_stations(self, names: Iterable[str], type_: str, data: p.Data) -> Iterator[Cast]:
-        for name in dict.fromkeys(names):
+        for name in dict.fromkeys(filter(None, names)):  # a gift card is of none
             yield Cast(f"{self._cafe}:station:{name}", type_, data)
 
     def lines_by_station(self, lines: Iterable[int]) -> dict[str, list[int]]:
@@ -206,6 +209,19 @@ class _Rooms:
         yield Cast(f"{self._cafe}:{hears.rpartition(':')[2]}", type_, data)
         for role in ALSO[hears]:
             yield Cast(f"{self._cafe}:role:{role}", type_, data)
+
+
+def _held(to: _Rooms, event: e.AccountCredited | e.AccountDebited) -> Iterator[Cast]:
+    """What moves on a gift card after it was sold is told by its payment, or to the till that did it."""
+    match event.kind:
+        case AccountKind.CREDIT:
+            credit = news.credit(event)
+            yield from to.user(event.owner, "credit_updated", credit)
+            yield from to.takings("credit_updated", msgspec.structs.replace(credit, reason=event.reason))
+        case AccountKind.GIFT_CARD if isinstance(event, e.AccountCredited) and event.cause is Cause.SOLD:
+            yield from to.crew("gift_card_purchased", news.card_sold(event))
+        case AccountKind.LOYALTY:
+            yield from to.crew("loyalty_updated", news.points(event))
 
 
 def _released(to: _Rooms, event: e.OrderReleased) -> Iterator[Cast]:

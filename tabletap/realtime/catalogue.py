@@ -77,6 +77,8 @@ CATALOGUE: Mapping[str, WireType] = MappingProxyType(
         "payment_state_sync": WireType((p.PaymentState,), _OWN),
         "refund_updated": WireType((p.RefundNews,), _MONEY | _CREW),
         "credit_updated": WireType((p.CreditNews,), _CREW | {Hears.USER, Hears.PAYMENTS}),
+        "gift_card_purchased": WireType((p.GiftCardNews,), _CREW),
+        "loyalty_updated": WireType((p.LoyaltyNews,), _CREW),
         "menu_updated": WireType((p.MenuNews,), _CREW | {Hears.KITCHEN, Hears.CUSTOMERS}),
     }
 )

@@ -6,6 +6,7 @@ Only what the event holds: an order in full where it holds that, else its id and
 import msgspec
 
 from tabletap.domain import events as e
+from tabletap.domain.giftcode import masked
 from tabletap.domain.order import Line, born, line_view, view
 from tabletap.domain.vocabulary import ItemStatus, OrderStatus, PaymentStatus, RefundStatus
 
@@ -188,4 +189,28 @@ def credit(event: e.AccountCredited | e.AccountDebited) -> p.CreditNews:
         customer_id=event.owner,
         granted=event.granted,
         payment_id=event.payment_id,
+    )
+
+
+def discounted(event: e.OrderDiscounted | e.DiscountReturned) -> p.OrderNews:
+    if isinstance(event, e.OrderDiscounted):
+        return p.OrderNews(order_id=event.order_id, discount=event.amount, owed=event.owed)
+    return p.OrderNews(order_id=event.order_id, discount=-event.amount)
+
+
+def card_sold(event: e.AccountCredited) -> p.GiftCardNews:
+    return p.GiftCardNews(
+        account_id=event.account_id, card=masked(event.label or ""), balance=event.balance, order=event.reference
+    )
+
+
+def points(event: e.AccountCredited | e.AccountDebited) -> p.LoyaltyNews:
+    return p.LoyaltyNews(
+        account_id=event.account_id,
+        phone=event.label or "",
+        points=event.balance,
+        change=event.amount if isinstance(event, e.AccountCredited) else -event.amount,
+        cause=event.cause,
+        order=event.reference,
+        reason=event.reason,
     )

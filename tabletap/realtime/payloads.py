@@ -8,7 +8,16 @@ import msgspec
 
 from tabletap.domain.base import OrderId, PaymentId, Role
 from tabletap.domain.order import LineView, OrderView
-from tabletap.domain.vocabulary import ItemStatus, Method, OrderStatus, PaymentStatus, Queue, RefundStatus, RefundTo
+from tabletap.domain.vocabulary import (
+    Cause,
+    ItemStatus,
+    Method,
+    OrderStatus,
+    PaymentStatus,
+    Queue,
+    RefundStatus,
+    RefundTo,
+)
 
 
 class Data(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
@@ -31,7 +40,10 @@ class ItemNews(msgspec.Struct, frozen=True):
 
 
 class OrderNews(Data, frozen=True, kw_only=True):
-    """What changed about an order. ``voided``, ``acknowledged``: line numbers. ``device``, ``reason``: for the crew."""
+    """What changed about an order. ``voided``, ``acknowledged``: line numbers. ``device``, ``reason``: for the crew.
+
+    ``discount``: so much less to pay than before (or, negative, more).
+    """
 
     order_id: OrderId
     number: int | None = None
@@ -50,6 +62,7 @@ class OrderNews(Data, frozen=True, kw_only=True):
     paid: int | None = None
     refunded: int | None = None
     owed: int | None = None
+    discount: int | None = None
     payment_status: PaymentStatus | None = None
     reason: str | None = None
     device: str | None = None
@@ -119,6 +132,28 @@ class CreditNews(Data, frozen=True, kw_only=True):
     customer_id: str | None = None
     granted: bool = False
     payment_id: PaymentId | None = None
+    reason: str | None = None
+
+
+class GiftCardNews(Data, frozen=True, kw_only=True):
+    """A gift card was sold and is good. ``card``: all but the last four signs of its code are hidden; ``order``: of
+    which it was sold."""
+
+    account_id: UUID
+    card: str
+    balance: int
+    order: str | None = None
+
+
+class LoyaltyNews(Data, frozen=True, kw_only=True):
+    """The points of a phone number: how many there are now, and the ``change``. ``order``: what it is about."""
+
+    account_id: UUID
+    phone: str
+    points: int
+    change: int
+    cause: Cause | None = None
+    order: str | None = None
     reason: str | None = None
 
 

@@ -1,4 +1,4 @@
-"""What is held for people: customers' credit, gift cards, tips. Implements ``actors.holding_ports.Holdings``."""
+"""What is held for people: credit, gift cards, points, tips. Implements ``actors.holding_ports.Holdings``."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,12 +10,15 @@ import msgspec
 from tabletap.domain.account import AccountView, EntryView
 from tabletap.domain.base import CafeId, PaymentId
 from tabletap.domain.tips import DistributionView, Owed, Pool
+from tabletap.domain.vocabulary import Cause
 from tabletap.store.pool import Database, Row
 
 MOST: Final = 500
 """No list is longer, whatever was asked for (of staff: no cafe ever owed so many)."""
 
-_ENTRY: Final = 'entry_id, amount, balance, at, "offset", granted, payment_id, reason'
+_ENTRY: Final = 'entry_id, amount, balance, at, "offset", granted, payment_id, reason, cause, reference'
+
+_ACCOUNT: Final = "SELECT id, balance, currency, owner, label, expires_at FROM accounts WHERE id = $1"
 
 # Tips come in with payments: entries that name none are distributions. A region of the log that was distributed is the
 # tips of a time, as far as they were in the log when it was read; none belongs to two.
@@ -43,11 +46,18 @@ class Holdings:
 
     async def account(self, account_id: UUID) -> AccountView | None:
         """The account, if anything has ever moved on it."""
-        rows = await self._fetch("SELECT id, balance, currency, owner FROM accounts WHERE id = $1", account_id)
+        rows = await self._fetch(_ACCOUNT, account_id)
         if not rows:
             return None
-        id_, balance, currency, owner = rows[0]
-        return AccountView(account_id=id_, balance=balance, currency=currency, customer_id=owner)
+        id_, balance, currency, owner, label, expires_at = rows[0]
+        return AccountView(
+            account_id=id_,
+            balance=balance,
+            currency=currency,
+            customer_id=owner,
+            label=label,
+            expires_at=expires_at,
+        )
 
     async def history(self, account_id: UUID, before: int | None = None, limit: int = 50) -> Sequence[EntryView]:
         """Its movements, newest first. ``before``: the cursor of the last one of the page before."""
@@ -97,7 +107,7 @@ class Holdings:
 
 
 def _entry(row: Row) -> EntryView:
-    entry_id, amount, balance, at, offset, granted, payment_id, reason = row
+    entry_id, amount, balance, at, offset, granted, payment_id, reason, cause, reference = row
     return EntryView(
         entry_id=entry_id,
         amount=amount,
@@ -107,4 +117,6 @@ def _entry(row: Row) -> EntryView:
         granted=granted,
         payment_id=None if payment_id is None else PaymentId(payment_id),
         reason=reason,
+        cause=None if cause is None else Cause(cause),
+        order_id=reference,
     )

@@ -215,7 +215,7 @@ async def test_a_refund_comes_back_once_and_a_card_payments_refund_may_become_cr
 async def test_what_the_account_has_forgotten_is_looked_up_and_never_done_again(
     corner: Corner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tabletap.domain.account.ENTRIES_REMEMBERED", 3)
+    monkeypatch.setattr("tabletap.domain.account.state.ENTRIES_REMEMBERED", 3)
     holding, credit = await loaded(corner, 1000), gateway(corner)
     spent, never = charge_of(corner, 100, holding.ref), charge_of(corner, 100, holding.ref)
     back, lost = (RefundOrder(refund_id=new_id(), amount=50) for _ in range(2))

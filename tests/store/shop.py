@@ -26,7 +26,7 @@ _WAKE_AT: Any = {
     orders.Order: orders.wake_at,
     payments.Payment: payments.wake_at,
     drawers.Drawer: lambda state: None,
-    accounts.Account: lambda state: None,
+    accounts.Account: accounts.wake_at,
     tips.TipJar: lambda state: None,
 }
 

@@ -5,7 +5,7 @@ order lives its own life. Numbers are short, start at 1 with every business day,
 this state hands them out, in the commit that creates the order. The cafe's state follows the orders it admitted, so
 an order costs one event, not two.
 
-Reading order: ``state``, ``commands``, ``admission``, ``keeping``, ``view``.
+Reading order: ``state``, ``commands``, ``admission``, ``rewards``, ``keeping``, ``view``.
 """
 
 from typing import assert_never
@@ -15,8 +15,19 @@ from tabletap.domain.base import Context, Decision, Wake
 from tabletap.domain.errors import Refusal
 
 from .admission import SCHEDULE_AT_MOST, SCHEDULE_LEAD, place, quote
-from .commands import CafeCommand, Configure, MoveQueue, OpenCafe, OpenDrawer, PlaceOrder, PublishMenu, SetAvailability
+from .commands import (
+    CafeCommand,
+    Configure,
+    GiftWish,
+    MoveQueue,
+    OpenCafe,
+    OpenDrawer,
+    PlaceOrder,
+    PublishMenu,
+    SetAvailability,
+)
 from .keeping import RESERVED_SLUGS, configure, open_cafe, open_drawer, publish, set_availability
+from .rewards import CARDS_AT_MOST, card_of
 from .state import (
     KEPT_DAYS,
     KEPT_SLOTS,
@@ -35,6 +46,7 @@ from .state import (
 from .view import CafeView, ItemView, MenuView, view
 
 __all__ = [
+    "CARDS_AT_MOST",
     "KEPT_DAYS",
     "KEPT_SLOTS",
     "RESERVED_SLUGS",
@@ -45,6 +57,7 @@ __all__ = [
     "CafeCommand",
     "CafeView",
     "Configure",
+    "GiftWish",
     "ItemView",
     "MenuView",
     "MoveQueue",
@@ -57,6 +70,7 @@ __all__ = [
     "Snapshot",
     "SoldOut",
     "born",
+    "card_of",
     "decide",
     "evolve",
     "open_cafe",

@@ -10,6 +10,7 @@ from tabletap.domain.order import number_lines
 from tabletap.domain.vocabulary import Channel
 
 from .commands import PlaceOrder
+from .rewards import gift_lines, loyalty_terms
 from .state import SLOT, Cafe, Slot, slot_of
 
 SCHEDULE_AT_MOST = timedelta(days=7)
@@ -41,8 +42,11 @@ def place(state: Cafe, command: PlaceOrder, ctx: Context) -> Decision | Refusal:
         return invalid("table", f"{settings.name} has no table {command.table!r}")
     if command.channel is Channel.ONLINE and command.table is not None:
         return invalid("table", "an online order sits at no table")
-    if not 1 <= len(command.wishes) <= MAX_LINES:
+    if not 1 <= len(command.wishes) + len(command.gift_cards) <= MAX_LINES:
         return invalid("items", f"an order has 1 to {MAX_LINES} lines")
+    cards = gift_lines(state, command.gift_cards, len(command.wishes) + 1)
+    if isinstance(cards, Refusal):
+        return cards
     priced = quote(state, command.wishes, ctx.now)
     if isinstance(priced, Refusal):
         return priced
@@ -54,7 +58,7 @@ def place(state: Cafe, command: PlaceOrder, ctx: Context) -> Decision | Refusal:
         return busy
     day = business_day(ctx.now, settings.timezone)
     prepay = command.channel in settings.prepay
-    free = sum(line.total for line in priced) == 0
+    free = sum(line.total for line in (*priced, *cards)) == 0
     terms = _service_terms(state, command.channel)
     order_id = OrderId(ctx.new_id())
     placed = e.OrderPlaced(
@@ -64,7 +68,7 @@ def place(state: Cafe, command: PlaceOrder, ctx: Context) -> Decision | Refusal:
         business_day=day,
         channel=command.channel,
         currency=settings.currency,
-        lines=number_lines(priced, 1, terms),
+        lines=(*number_lines(priced, 1, terms), *cards),
         placed_at=ctx.now,
         table=command.table,
         note=command.note or None,
@@ -73,8 +77,9 @@ def place(state: Cafe, command: PlaceOrder, ctx: Context) -> Decision | Refusal:
         release_at=release_at,
         prepay=prepay,
         needs_approval=settings.approval,
-        released=not settings.approval and release_at is None and (not prepay or free),
+        released=bool(priced) and not settings.approval and release_at is None and (not prepay or free),
         service=terms,
+        loyalty=loyalty_terms(state, command.customer),
     )
     return Decision(births=(Birth(Ref(Kind.ORDER, order_id, state.id), (placed,)),))
 
@@ -93,7 +98,7 @@ def _release_at(scheduled_for: datetime | None, priced: tuple[Priced, ...], now:
         return None
     if not now < scheduled_for <= now + SCHEDULE_AT_MOST:
         return invalid("scheduledFor", f"must be within the next {SCHEDULE_AT_MOST.days} days")
-    lead = timedelta(seconds=max(line.prep_seconds for line in priced)) + SCHEDULE_LEAD
+    lead = timedelta(seconds=max((line.prep_seconds for line in priced), default=0)) + SCHEDULE_LEAD
     return scheduled_for - lead if scheduled_for - lead > now else None
 
 

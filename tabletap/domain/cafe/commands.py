@@ -1,9 +1,12 @@
 """What may be asked of a cafe."""
 
 from datetime import datetime
+from uuid import UUID
+
+import msgspec
 
 from tabletap.domain import events as e
-from tabletap.domain.base import Command, Wake
+from tabletap.domain.base import Command, Ref, Wake
 from tabletap.domain.menu import Menu, Wish
 from tabletap.domain.settings import CafeSettings
 from tabletap.domain.vocabulary import Channel
@@ -34,6 +37,15 @@ class SetAvailability(Command, frozen=True):
     remaining: int | None = None
 
 
+class GiftWish(msgspec.Struct, frozen=True):
+    """A gift card worth ``value`` cents, made from ``serial`` at the door: its account and the end of its code."""
+
+    value: int
+    account: Ref
+    serial: UUID
+    last_four: str
+
+
 class PlaceOrder(Command, frozen=True):
     channel: Channel
     wishes: tuple[Wish, ...]
@@ -41,6 +53,7 @@ class PlaceOrder(Command, frozen=True):
     note: str | None = None
     customer: e.Customer | None = None
     scheduled_for: datetime | None = None
+    gift_cards: tuple[GiftWish, ...] = ()
 
 
 class OpenDrawer(Command, frozen=True):

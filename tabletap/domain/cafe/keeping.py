@@ -9,6 +9,7 @@ from tabletap.domain import events as e
 from tabletap.domain.bank import check_bank
 from tabletap.domain.base import NOTHING, Birth, Context, Decision, Job, Kind, Ref
 from tabletap.domain.errors import Code, Refusal, invalid
+from tabletap.domain.holding import POINTS
 from tabletap.domain.menu import Menu, check_menu, is_slug
 from tabletap.domain.settings import CafeSettings
 from tabletap.domain.tasks import WithdrawPayments
@@ -91,6 +92,10 @@ def _check_settings(settings: CafeSettings) -> Refusal | None:
     for channel, (first, second) in msgspec.structs.asdict(settings.ageing).items():
         if first >= second:
             return invalid(f"settings.ageing.{channel}", "the second threshold must be above the first")
+    if settings.currency == POINTS:
+        return invalid("settings.currency", f"{POINTS} is what points are counted in")
+    if settings.gift_cards.min_value > settings.gift_cards.max_value:
+        return invalid("settings.giftCards.minValue", "must not be above maxValue")
     wrong = check_bank(settings.bank, settings.currency) if settings.bank else None
     return wrong or check_tips(settings.tips)
 

@@ -90,10 +90,11 @@ def _after_order(state: Cafe, event: e.OrderPlaced) -> Cafe:
         del numbers[min(numbers)]
     slot = slot_of(event.scheduled_for or event.placed_at)
     taken = state.slots.get(slot, Slot())
+    made = [line for line in event.lines if line.gift is None]
     slots = state.slots | {
         slot: Slot(
-            taken.items + sum(line.quantity for line in event.lines),
-            taken.value + sum(line.total for line in event.lines),
+            taken.items + sum(line.quantity for line in made),
+            taken.value + sum(line.total for line in made),
         )
     }
     if len(slots) > KEPT_SLOTS:

@@ -12,14 +12,18 @@ from .account import AccountCredited, AccountDebited, AccountOpened, SpendingBar
 from .cafe import CafeConfigured, CafeOpened, ItemAvailabilityChanged, MenuPublished, Place, QueueMoved
 from .drawer import DrawerCashTaken, DrawerClosed, DrawerMoved, DrawerOpened
 from .order import (
+    CardsSold,
     Customer,
+    DiscountReturned,
     ItemsMoved,
     ItemVoided,
+    LoyaltyTerms,
     MergeUndone,
     Numbered,
     OrderAccepted,
     OrderCancelled,
     OrderChanged,
+    OrderDiscounted,
     OrderPlaced,
     OrderReleased,
     OrderStatusChanged,
@@ -27,6 +31,7 @@ from .order import (
     PaymentReleased,
     PaymentSettled,
     PaymentsWithdrawn,
+    PointsCounted,
     RefundNoted,
     Reversal,
     ServiceTerms,
@@ -59,7 +64,9 @@ __all__ = [
     "AnyEvent",
     "CafeConfigured",
     "CafeOpened",
+    "CardsSold",
     "Customer",
+    "DiscountReturned",
     "DisputeWon",
     "DrawerCashTaken",
     "DrawerClosed",
@@ -68,6 +75,7 @@ __all__ = [
     "ItemAvailabilityChanged",
     "ItemVoided",
     "ItemsMoved",
+    "LoyaltyTerms",
     "MenuPublished",
     "MergeUndone",
     "MoreReceived",
@@ -75,6 +83,7 @@ __all__ = [
     "OrderAccepted",
     "OrderCancelled",
     "OrderChanged",
+    "OrderDiscounted",
     "OrderPlaced",
     "OrderReleased",
     "OrderStatusChanged",
@@ -89,6 +98,7 @@ __all__ = [
     "PaymentUnapplied",
     "PaymentsWithdrawn",
     "Place",
+    "PointsCounted",
     "ProviderSettled",
     "QueueMoved",
     "RefundCompleted",
@@ -130,6 +140,10 @@ AnyEvent = (
     | PaymentReleased
     | PaymentsWithdrawn
     | RefundNoted
+    | OrderDiscounted
+    | DiscountReturned
+    | CardsSold
+    | PointsCounted
     | PaymentInitiated
     | PaymentProcessing
     | VerificationPlanned

@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 
 from tabletap.domain.base import CafeId, Event, OrderId, PaymentId
+from tabletap.domain.holding import Holding
 from tabletap.domain.menu import Priced
 from tabletap.domain.vocabulary import (
     Channel,
@@ -25,7 +26,8 @@ class Customer(msgspec.Struct, frozen=True, omit_defaults=True):
 class Numbered(Priced, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """A priced line with its number on the ticket, and its share of the order's service charge.
 
-    ``service`` is charged beside ``total`` and contains ``service_tax`` of the class ``service_class``.
+    ``service`` is charged beside ``total`` and contains ``service_tax`` of the class ``service_class``. ``gift``: the
+    line is a gift card, to be opened so when it is paid: nothing to make, nothing to tax yet.
     """
 
     line: int
@@ -33,6 +35,7 @@ class Numbered(Priced, frozen=True, rename="camel", omit_defaults=True, kw_only=
     service: int = 0
     service_tax: int = 0
     service_class: str = ""
+    gift: Holding | None = None
 
     @property
     def due(self) -> int:
@@ -59,6 +62,13 @@ class ServiceTerms(msgspec.Struct, frozen=True):
     tax_rate: int
 
 
+class LoyaltyTerms(msgspec.Struct, frozen=True):
+    """Who earns points by paying the order, and how many per whole unit of its currency, as it was placed."""
+
+    holding: Holding
+    points_per_unit: int
+
+
 class OrderPlaced(Event, frozen=True, tag="order.placed", kw_only=True):
     """Admitted by the cafe with the next number of its day. ``released``: the kitchen has it from the start."""
 
@@ -79,6 +89,7 @@ class OrderPlaced(Event, frozen=True, tag="order.placed", kw_only=True):
     needs_approval: bool = False
     released: bool = False
     service: ServiceTerms | None = None
+    loyalty: LoyaltyTerms | None = None
 
 
 class OrderAccepted(Event, frozen=True, tag="order.accepted"):
@@ -106,9 +117,11 @@ class OrderChanged(Event, frozen=True, tag="order.changed", kw_only=True):
 
 
 class Reversal(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A sale taken back: ``net``, ``service`` (charge, net) and ``tax`` by class, out of what was owed or refunded."""
+    """A sale taken back: ``net``, ``service`` (charge, net), ``gift`` (cards that were not good yet) and ``tax`` by
+    class, out of what was owed or refunded."""
 
     net: int = 0
+    gift: int = 0
     service: int = 0
     tax: dict[str, int] = {}
     from_receivable: int = 0
@@ -201,3 +214,40 @@ class RefundNoted(Event, frozen=True, tag="order.refund_noted", kw_only=True):
     amount: int
     paid: int
     refunded: int
+
+
+class OrderDiscounted(Event, frozen=True, tag="order.discounted", kw_only=True):
+    """``points`` of ``holding`` became ``amount`` cents less to pay, which contain ``tax`` by class.
+
+    ``owed``: what no payment has paid yet, with this.
+    """
+
+    order_id: OrderId
+    discount_id: UUID
+    amount: int
+    tax: dict[str, int]
+    points: int
+    holding: Holding
+    owed: int
+
+
+class DiscountReturned(Event, frozen=True, tag="order.discount_returned", kw_only=True):
+    """The order is cancelled: the points go back to whose they were."""
+
+    order_id: OrderId
+    discount_id: UUID
+    amount: int
+    tax: dict[str, int]
+
+
+class CardsSold(Event, frozen=True, tag="order.cards_sold"):
+    """The order is paid: the gift cards on it are good from now on."""
+
+    order_id: OrderId
+
+
+class PointsCounted(Event, frozen=True, tag="order.points_counted"):
+    """What has been paid and not given back is worth so many ``points``."""
+
+    order_id: OrderId
+    points: int

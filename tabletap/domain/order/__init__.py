@@ -12,17 +12,19 @@ paid. The cafe admits an order (``cafe.decide``); from then on it lives here.
 * ``total = paid + reserved + owed`` while it lives: each payment sets its amount aside before any money moves, so no
   two can take the same cent. A sale that is taken back (void, cancel) may not cut into money that was not given back:
   a refund counts when it is completed, not when it is promised.
+* Gift cards on it are good, and points are earned, once it is paid; points may become a discount: less to pay, nothing
+  that was paid. Card and points are accounts of their own, told by messages.
 * What has sold out before the kitchen has the order is not paid for: payments in flight are withdrawn.
 
 Reading order: ``state`` (the tables), ``commands``, ``making``, ``changing``, ``charging``, ``paying``, ``splitting``,
-``following``, ``view``.
+``rewarding``, ``following``, ``view``.
 """
 
 from typing import assert_never
 
 from tabletap.domain.base import Context, Decision, Wake
 from tabletap.domain.errors import Refusal
-from tabletap.domain.messages import Absorb, NoteRefund, Release, Settle, Unmerge
+from tabletap.domain.messages import Absorb, NoteRefund, Release, Settle, TakeDiscount, Unmerge
 
 from .changing import absorb, change, merge_into, move_table, unmerge
 from .charging import number_lines
@@ -45,6 +47,7 @@ from .commands import (
 from .following import release_to_kitchen
 from .making import accept, move_item, move_order
 from .paying import ACCOUNT_FIELD, initiate_payment, note_refund, release_payment, settle, withdraw
+from .rewarding import take_discount, with_rewards
 from .state import CLOSED, DONE, ITEM_MOVES, ORDER_MOVES, Line, Order, born, evolve, wake_at
 from .view import LineView, OrderView, ShareView, line_view, view
 
@@ -85,6 +88,11 @@ __all__ = [
 
 def decide(state: Order, command: OrderCommand, ctx: Context) -> Decision | Refusal:
     """What follows from ``command`` for the order as it stands."""
+    decision = _decide(state, command, ctx)
+    return decision if isinstance(decision, Refusal) else with_rewards(state, decision, ctx)
+
+
+def _decide(state: Order, command: OrderCommand, ctx: Context) -> Decision | Refusal:
     match command:
         case Accept():
             return accept(state, ctx)
@@ -112,6 +120,8 @@ def decide(state: Order, command: OrderCommand, ctx: Context) -> Decision | Refu
             return release_payment(state, command)
         case NoteRefund():
             return note_refund(state, command)
+        case TakeDiscount():
+            return take_discount(state, command, ctx)
         case Wake():
             return Decision(release_to_kitchen(state, ctx))
         case _:

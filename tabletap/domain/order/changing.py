@@ -64,6 +64,8 @@ def merge_into(state: Order, command: MergeInto) -> Decision | Refusal:
         return invalid("into", "an order cannot be merged into itself")
     if state.applied or state.reserved:
         return Refusal(Code.ORDER_PAID, "an order with payments cannot be merged: settle or refund them first")
+    if state.discounts or state.cards:
+        return illegal(state, "be merged", "points or gift cards belong to it")
     live = [line for line in state.lines.values() if line.live]
     merged = cancelled(state, "merged", command.into)
     absorb = Absorb(

@@ -7,7 +7,7 @@ import msgspec
 
 from tabletap.domain.base import Command, OrderId, Ref, Wake
 from tabletap.domain.menu import MAX_LINES, Note, Priced
-from tabletap.domain.messages import Absorb, NoteRefund, Release, Settle, Unmerge
+from tabletap.domain.messages import Absorb, NoteRefund, Release, Settle, TakeDiscount, Unmerge
 from tabletap.domain.vocabulary import Method, Surplus
 
 MAX_SHARES = 50
@@ -108,6 +108,7 @@ OrderCommand = (
     | Settle
     | Release
     | NoteRefund
+    | TakeDiscount
     | Wake
 )
 

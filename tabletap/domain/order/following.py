@@ -8,7 +8,7 @@ from tabletap.domain.errors import Code, Refusal
 from tabletap.domain.messages import ClosePayment
 from tabletap.domain.vocabulary import OrderStatus
 
-from .state import CLOSED, DONE, I, Line, Order, S
+from .state import CLOSED, DONE, UNMADE, I, Line, Order, S
 
 
 def illegal(state: Order, move: str, why: str = "") -> Refusal:
@@ -23,7 +23,7 @@ def release_to_kitchen(state: Order, ctx: Context) -> tuple[Event, ...]:
     """The event that gives the order to the kitchen, if every condition is met now."""
     placed = state.placed
     due = placed.release_at is None or ctx.now >= placed.release_at
-    if state.released or state.status in CLOSED or not state.accepted or not due:
+    if state.released or state.status in CLOSED or not state.accepted or not due or not state.makes_something:
         return ()
     if placed.prepay and not state.paid_up:
         return ()
@@ -35,8 +35,8 @@ def release_to_kitchen(state: Order, ctx: Context) -> tuple[Event, ...]:
 
 def follow_lines(state: Order) -> tuple[Event, ...]:
     """The order's own move, where its lines have moved on without it."""
-    live = [line.status for line in state.lines.values() if line.live]
-    if not live or state.status in CLOSED:
+    live = [line.status for line in state.lines.values() if line.to_make]
+    if (not live and state.status in UNMADE) or state.status in CLOSED:
         return ()
     if all(status in DONE for status in live):
         to = S.READY
@@ -63,7 +63,9 @@ def follow_money(state: Order, ctx: Context) -> tuple[Event, ...]:
     lines = follow_lines(state)
     if lines or state.status not in (S.PENDING, S.PAYMENT_PENDING) or not state.paid_up:
         return lines
-    paid = (status_changed(state, S.PAID),) if state.applied else ()
+    if not state.makes_something:  # gift cards alone: there is nothing to hand over
+        return (status_changed(state, S.COMPLETED),)
+    paid = (status_changed(state, S.PAID),) if state.applied or state.discounts else ()
     return (*paid, *release_to_kitchen(state, ctx))
 
 
@@ -91,13 +93,15 @@ def close_payments(state: Order, reason: str) -> tuple[Message, ...]:
 def reversal_of(lines: list[Line], owed: int) -> e.Reversal:
     """Take the sale of ``lines`` back: out of what is still ``owed`` first, then out of what had been refunded."""
     total = sum(line.facts.due for line in lines)
+    gift = sum(line.facts.total for line in lines if line.facts.gift)
     service = sum(line.facts.service - line.facts.service_tax for line in lines)
     tax = Counter[str]()
     for line in lines:
         tax.update(line.facts.taxes)
     from_receivable = min(total, owed)
     return e.Reversal(
-        net=total - service - tax.total(),
+        net=total - gift - service - tax.total(),
+        gift=gift,
         service=service,
         tax=dict(tax),
         from_receivable=from_receivable,

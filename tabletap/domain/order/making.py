@@ -15,6 +15,7 @@ from .following import (
     reversal_of,
     status_changed,
 )
+from .rewarding import return_discounts
 from .state import CLOSED, ITEM_MOVES, ORDER_MOVES, UNMADE, I, Line, Order, S, evolve
 
 
@@ -52,7 +53,14 @@ def cancel(state: Order, reason: str | None, ctx: Context) -> Decision | Refusal
         return illegal(state, "be cancelled by its customer", "it is being made")
     if state.kept > 0:
         return Refusal(Code.ORDER_PAID, f"{state.kept} cents have been paid: refund them first")
-    return Decision((cancelled(state, reason),), messages=close_payments(state, "the order was cancelled"))
+    if state.cards_good:
+        return illegal(state, "be cancelled", "its gift cards were sold: a refund takes back what is left on them")
+    returned, points = return_discounts(state, ctx)
+    after = state
+    for one in returned:
+        after = evolve(after, one)
+    told = close_payments(state, "the order was cancelled")
+    return Decision((*returned, cancelled(after, reason)), messages=(*told, *points))
 
 
 def move_item(state: Order, command: MoveItem, ctx: Context) -> Decision | Refusal:

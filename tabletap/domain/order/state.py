@@ -68,6 +68,11 @@ class Line(msgspec.Struct, frozen=True):
     def live(self) -> bool:
         return self.status is not I.VOIDED
 
+    @property
+    def to_make(self) -> bool:
+        """Whether anybody has something to do for it: not for a gift card."""
+        return self.live and self.facts.gift is None
+
 
 class Claim(msgspec.Struct, frozen=True):
     """What a payment is for, where the bill is split by item or by share: worth ``amount`` cents."""
@@ -82,7 +87,8 @@ class Order(msgspec.Struct, frozen=True):
 
     ``claims``: payment -> what it is for; it holds while the payment is in flight and once it is paid in full.
     ``sold_out``: sku -> when, while the kitchen did not have the order. ``withdrawn``: payments that were in flight
-    then, whose money goes back.
+    then, whose money goes back. ``discounts``: what points took off it. ``cards_good``: the gift cards on it are paid.
+    ``points``: what it has earned.
     """
 
     placed: e.OrderPlaced
@@ -102,6 +108,9 @@ class Order(msgspec.Struct, frozen=True):
     claims: dict[PaymentId, Claim] = {}
     sold_out: dict[str, datetime] = {}
     withdrawn: frozenset[PaymentId] = frozenset()
+    discounts: dict[UUID, e.OrderDiscounted] = {}
+    cards_good: bool = False
+    points: int = 0
 
     @property
     def ref(self) -> Ref:
@@ -117,12 +126,27 @@ class Order(msgspec.Struct, frozen=True):
         return sum(line.facts.service for line in self.lines.values() if line.live)
 
     @property
+    def discount(self) -> int:
+        return sum(one.amount for one in self.discounts.values())
+
+    @property
     def total(self) -> int:
-        return sum(line.facts.due for line in self.lines.values() if line.live)
+        return sum(line.facts.due for line in self.lines.values() if line.live) - self.discount
 
     @property
     def tax(self) -> int:
-        return sum(line.facts.tax + line.facts.service_tax for line in self.lines.values() if line.live)
+        off = sum(sum(one.tax.values()) for one in self.discounts.values())
+        return sum(line.facts.tax + line.facts.service_tax for line in self.lines.values() if line.live) - off
+
+    @property
+    def cards(self) -> tuple[Line, ...]:
+        """The gift cards on it."""
+        return tuple(line for line in self.lines.values() if line.live and line.facts.gift is not None)
+
+    @property
+    def makes_something(self) -> bool:
+        """Whether there is anything for the kitchen in it."""
+        return any(line.to_make for line in self.lines.values())
 
     @property
     def paid(self) -> int:
@@ -179,7 +203,7 @@ def born(event: e.OrderPlaced) -> Order:
     """The order as the cafe admitted it."""
     return Order(
         placed=event,
-        lines={facts.line: Line(facts) for facts in event.lines},
+        lines={facts.line: Line(facts, I.SERVED if facts.gift else I.QUEUED) for facts in event.lines},
         accepted=not event.needs_approval,
         released=event.released,
         released_at=event.placed_at if event.released else None,
@@ -245,6 +269,15 @@ def evolve(state: Order, event: Event) -> Order:
             return replace(state, sold_out=sold_out, withdrawn=state.withdrawn.union(event.payments))
         case e.RefundNoted():
             return replace(state, refunds=state.refunds | {event.refund_id: (event.payment_id, event.amount)})
+        case e.OrderDiscounted():
+            return replace(state, discounts=state.discounts | {event.discount_id: event})
+        case e.DiscountReturned():
+            left = {key: one for key, one in state.discounts.items() if key != event.discount_id}
+            return replace(state, discounts=left)
+        case e.CardsSold():
+            return replace(state, cards_good=True)
+        case e.PointsCounted():
+            return replace(state, points=event.points)
         case _:
             return state
 

@@ -6,6 +6,7 @@ import msgspec
 
 from tabletap.domain import events as e
 from tabletap.domain.base import CafeId, OrderId
+from tabletap.domain.giftcode import masked
 from tabletap.domain.menu import Modifier
 from tabletap.domain.vocabulary import Channel, ItemStatus, OrderStatus, PaymentStatus
 
@@ -14,7 +15,8 @@ from .state import CLOSED, Line, Order, S
 
 class LineView(msgspec.Struct, frozen=True, rename="camel"):
     """A line on the wire (``protocol.md``). ``serviceCharge``: what it costs beside ``total``; ``claim``: somebody who
-    splits the bill by item is paying for it (``processing``) or has paid (``completed``)."""
+    splits the bill by item is paying for it (``processing``) or has paid (``completed``); ``giftCard``: of a line
+    that is one, with all but the end of its code hidden."""
 
     line: int
     sku: str
@@ -31,6 +33,7 @@ class LineView(msgspec.Struct, frozen=True, rename="camel"):
     prep_seconds: int
     service_charge: int = 0
     claim: PaymentStatus | None = None
+    gift_card: str | None = None
 
 
 class ShareView(msgspec.Struct, frozen=True, rename="camel"):
@@ -42,7 +45,10 @@ class ShareView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class OrderView(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """An order on the wire (``protocol.md``). ``trackingToken`` is left out unless a door adds it for its owner."""
+    """An order on the wire (``protocol.md``). ``trackingToken`` is left out unless a door adds it for its owner.
+
+    ``discount``: what points took off, contained in ``total``; ``points``: what paying it has earned.
+    """
 
     id: OrderId
     cafe_id: CafeId
@@ -69,6 +75,8 @@ class OrderView(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     scheduled_for: datetime | None
     merged_into: OrderId | None
     shares: tuple[ShareView, ...] = ()
+    discount: int = 0
+    points: int = 0
     released_at: datetime | None = None
     queue_position: int | None = None
     estimated_ready_at: datetime | None = None
@@ -94,6 +102,7 @@ def line_view(line: Line, claim: PaymentStatus | None = None) -> LineView:
         prep_seconds=facts.prep_seconds,
         service_charge=facts.service,
         claim=claim,
+        gift_card=masked(facts.gift.label or "") if facts.gift else None,
     )
 
 
@@ -132,6 +141,8 @@ def view(state: Order, place: e.Place | None = None) -> OrderView:
         scheduled_for=placed.scheduled_for,
         merged_into=state.merged_into,
         shares=tuple(ShareView(*claim.share, status) for status, claim in claims if claim.share is not None),
+        discount=state.discount,
+        points=state.points,
         released_at=state.released_at,
         queue_position=place.position if place and waiting else None,
         estimated_ready_at=place.ready_at if place and waiting else None,

@@ -11,7 +11,7 @@ from tabletap.actors.order import GetOrder
 from tabletap.domain import access
 from tabletap.domain.access import Access, owns
 from tabletap.domain.base import OrderId, Role, utc
-from tabletap.domain.cafe import PlaceOrder
+from tabletap.domain.cafe import CARDS_AT_MOST, PlaceOrder
 from tabletap.domain.errors import Code, Refusal, invalid
 from tabletap.domain.events import Customer
 from tabletap.domain.menu import MAX_LINES, Note, Wish
@@ -19,9 +19,10 @@ from tabletap.domain.order import Accept, Change, MergeInto, MoveItem, MoveOrder
 from tabletap.domain.vocabulary import Channel
 
 from .base import About, Call, Key, Operation
+from .gift_cards import new_card
 
 TableName = Annotated[str, msgspec.Meta(min_length=1, max_length=20)]
-Wishes = Annotated[tuple[Wish, ...], msgspec.Meta(min_length=1, max_length=MAX_LINES)]
+Wishes = Annotated[tuple[Wish, ...], msgspec.Meta(max_length=MAX_LINES)]
 
 
 class CustomerBody(msgspec.Struct, frozen=True):
@@ -29,11 +30,18 @@ class CustomerBody(msgspec.Struct, frozen=True):
     phone: Annotated[str, msgspec.Meta(max_length=20, pattern=r"^[+0-9 ()-]*$")] | None = None
 
 
+class GiftCardBody(msgspec.Struct, frozen=True):
+    """A gift card worth ``value`` cents, which is good when the order is paid."""
+
+    value: Annotated[int, msgspec.Meta(ge=1, le=100_000)]
+
+
 class PlaceBody(msgspec.Struct, frozen=True, rename="camel"):
-    """``scheduledFor``: a time, or ASAP (as is leaving it out)."""
+    """``items``, ``giftCards``: at least one of either. ``scheduledFor``: a time, or ASAP (as is leaving it out)."""
 
     channel: Channel
-    items: Wishes
+    items: Wishes = ()
+    gift_cards: Annotated[tuple[GiftCardBody, ...], msgspec.Meta(max_length=CARDS_AT_MOST)] = ()
     table: TableName | None = None
     note: Note | None = None
     customer: CustomerBody | None = None
@@ -96,6 +104,7 @@ async def place(call: Call) -> Any:
         note=body.note,
         customer=customer,
         scheduled_for=scheduled_for,
+        gift_cards=tuple(new_card(call, wish.value) for wish in body.gift_cards),
     )
     return await call.services.desk.ask(call.cafe_ref(), command, call.by, call.idempotency)
 

@@ -1,4 +1,4 @@
-"""Accounts of customers and gift cards, and every movement on them."""
+"""Accounts of customers, gift cards and points, and every movement on them."""
 
 from datetime import datetime
 
@@ -17,12 +17,15 @@ ACCOUNTS = upsert(
         "currency": "text",
         "balance": "int8",
         "opened_at": "timestamptz",
+        "label": "text",
+        "expires_at": "timestamptz",
     },
     "cafe_id",
     "kind",
     "owner",
     "currency",
     "opened_at",
+    "label",
 )
 
 ENTRIES = insert(
@@ -38,6 +41,8 @@ ENTRIES = insert(
         "payment_id": "uuid",
         "reason": "text",
         "at": "timestamptz",
+        "cause": "text",
+        "reference": "text",
     },
 )
 
@@ -52,6 +57,8 @@ def row(state: Account) -> tuple[object, ...]:
         opened.currency,
         state.balance,
         opened.opened_at,
+        opened.label,
+        state.expires_at,
     )
 
 
@@ -69,4 +76,6 @@ def entry_row(
         event.payment_id,
         event.reason,
         at,
+        event.cause,
+        event.reference,
     )
