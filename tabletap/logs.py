@@ -1,5 +1,5 @@
-"""Structured logs with one redaction step (spec A4, P10): secrets, codes of gift cards, phone numbers and what looks like
-a payment card's number never reach a line."""
+"""Structured logs with one redaction step (spec A4, P10): secrets, codes of gift cards, phone numbers and what looks
+like the number of a payment card never reach a line."""
 
 import logging
 import re

@@ -80,8 +80,12 @@ def redact(text: str) -> str:
     'GET /api/demo/gift-cards/****-****-****-RC3R/balance'
     """
 
-    def hide(found: re.Match[str]) -> str:
+    told, at, start = "", 0, 0
+    while found := _GROUPED.search(text, start):
         code = re.sub("%2D|%20", "", found.group(), flags=re.IGNORECASE)
-        return masked(last_four(code)) if is_code(code) else found.group()
-
-    return _GROUPED.sub(hide, text)
+        if is_code(code):
+            told += text[at : found.start()] + masked(last_four(code))
+            at = start = found.end()
+        else:
+            start = found.start() + 1  # what looks like its first group may be the word before it
+    return told + text[at:]

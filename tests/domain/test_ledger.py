@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,16 +14,17 @@ from tabletap.domain import drawer as drawers
 from tabletap.domain import events as e
 from tabletap.domain import ledger, tips
 from tabletap.domain.base import Decision, Event, Kind, OrderId, PaymentId, Ref, Wake
-from tabletap.domain.cafe import OpenDrawer
+from tabletap.domain.cafe import Configure, GiftWish, OpenDrawer
 from tabletap.domain.charge import Dispute, RefundStanding, Standing
 from tabletap.domain.errors import Code, Refusal
 from tabletap.domain.ledger import Entry, postings
 from tabletap.domain.messages import TakeCash
 from tabletap.domain.order import Change, MergeInto, MoveItem, MoveOrder
 from tabletap.domain.payment import HearCharge, HearDispute, HearRefund, Refund, VerifyCash, VerifyTransfer
+from tabletap.domain.settings import LoyaltyRules
 from tabletap.domain.vocabulary import AccountKind, ChargeState, Method, RefundState, RefundTo
 
-from .world import BANANA, NOON, TOAST, World
+from .world import BANANA, NOON, SETTINGS, TOAST, World
 
 CASH, TRANSFER = Method.CASH, Method.QR_CODE_BANK_TRANSFER
 OLD = OrderId(UUID(int=1))
@@ -226,6 +228,81 @@ def gift_card_loaded_and_spent(world: World) -> None:
     world.do(ref, accounts.BarSpending(holding, PaymentId(UUID(int=3)), accounts.Bar.GIVEN_UP))
 
 
+PHONE = "0412 345 678"
+LOYAL = msgspec.structs.replace(SETTINGS, loyalty=LoyaltyRules(points_per_unit=2, cents_per_point=5))
+
+
+def gift(world: World, value: int, number: int = 7) -> GiftWish:
+    return GiftWish(value, Ref(Kind.ACCOUNT, UUID(int=number), world.cafe.id), UUID(int=number), "RC3R")
+
+
+def gift_card_ordered(world: World) -> None:
+    world.place(TOAST, gift_cards=(gift(world, 5000),))
+
+
+def gift_card_ordered_and_cancelled(world: World) -> None:
+    gift_card_ordered(world)
+    world.do(world.orders[0].ref, MoveOrder("cancel"))
+
+
+def gift_card_bought(world: World) -> None:
+    gift_card_ordered(world)
+    world.paid(world.orders[0].ref, TRANSFER)
+
+
+def gift_card_used_at_a_till(world: World) -> None:
+    gift_card_bought(world)
+    ref, holding = held(world, AccountKind.GIFT_CARD)
+    used = world.new_id()
+    world.do(ref, accounts.Use(holding, used, 1000))
+    world.do(ref, accounts.Return(holding, world.new_id(), 300, used))
+
+
+def gift_card_expired(world: World) -> None:
+    gift_card_used_at_a_till(world)
+    world.later(days=1_097)
+    world.do(held(world, AccountKind.GIFT_CARD)[0], Wake())
+
+
+def gift_card_refunded(world: World) -> None:
+    gift_card_used_at_a_till(world)
+    world.do(world.payments[0].ref, Refund())
+    world.deliver_all()
+
+
+def points_redeemed(world: World) -> None:
+    world.do(world.cafe_ref, Configure(LOYAL))
+    order = world.place(TOAST, BANANA)
+    holding = accounts.points_of(world.cafe.id, "+61412345678")
+    world.do(holding.ref, accounts.Grant(holding, world.new_id(), 30))
+    world.do(holding.ref, accounts.Use(holding, world.new_id(), 20, discount=accounts.Discount(order, 100)))
+    world.deliver_all()
+
+
+def points_returned(world: World) -> None:
+    points_redeemed(world)
+    world.do(world.orders[0].ref, MoveOrder("cancel"))
+    world.deliver_all()
+
+
+def points_earned(world: World) -> None:
+    world.do(world.cafe_ref, Configure(LOYAL))
+    world.paid(world.place(TOAST, customer=e.Customer(phone=PHONE)), TRANSFER)
+
+
+def points_taken_back(world: World) -> None:
+    points_earned(world)
+    world.do(world.payments[0].ref, Refund(500))
+    world.deliver_all()
+
+
+def loyalty_of(number: str) -> str:
+    return f"loyalty:{accounts.points_of(World().cafe.id, number).ref.id}"
+
+
+ANNS_POINTS = loyalty_of("+61412345678")
+
+
 def tips_shared_out(world: World) -> None:
     world.paid(world.place(TOAST), TRANSFER, tip=75_00)
     jar = tips.tip_jar(world.cafe.id)
@@ -277,6 +354,30 @@ EXAMPLES: dict[Callable[[World], None], dict[str, int]] = {
         "tax:gst": -82,
     },
     gift_card_loaded_and_spent: {"credit_granted": 1000, "gift_transit": -901, f"gift:{UUID(int=7)}": -99},
+    gift_card_ordered: {"receivable": 5901, "gift_sold": -5000, "sales": -819, "tax:gst": -82},
+    gift_card_ordered_and_cancelled: {},
+    gift_card_bought: {"bank": 5901, f"gift:{UUID(int=7)}": -5000, "sales": -819, "tax:gst": -82},
+    gift_card_used_at_a_till: {
+        "bank": 5901,
+        f"gift:{UUID(int=7)}": -4300,
+        "gift_redeemed": -700,
+        "sales": -819,
+        "tax:gst": -82,
+    },
+    gift_card_expired: {"bank": 5901, "breakage": -4300, "gift_redeemed": -700, "sales": -819, "tax:gst": -82},
+    gift_card_refunded: {"refunds": 5901 - 4300, "gift_redeemed": -700, "sales": -819, "tax:gst": -82},
+    # 100 off 1054: 85 of the toast (8 of its tax), 15 of the banana.
+    points_redeemed: {
+        "receivable": 954,
+        "discounts": 92,
+        "sales": -972,
+        "tax:gst": -74,
+        ANNS_POINTS: -10,
+        "points": 10,
+    },
+    points_returned: {ANNS_POINTS: -30, "points": 30},
+    points_earned: {"bank": 901, "sales": -819, "tax:gst": -82, ANNS_POINTS: -18, "points": 18},
+    points_taken_back: {"bank": 401, "refunds": 500, "sales": -819, "tax:gst": -82, ANNS_POINTS: -8, "points": 8},
     tips_shared_out: {
         "bank": 901 + 45_00,
         "cash": -37_50,

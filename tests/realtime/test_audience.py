@@ -7,10 +7,11 @@ import msgspec
 import pytest
 
 from tabletap.domain import events as e
-from tabletap.domain.base import Event, OrderId, PaymentId
+from tabletap.domain.base import Event, Kind, OrderId, PaymentId, Ref
+from tabletap.domain.holding import Holding
 from tabletap.domain.menu import Menu
 from tabletap.domain.settings import CafeSettings
-from tabletap.domain.vocabulary import AccountKind, ItemStatus, Method, OrderStatus, RefundTo
+from tabletap.domain.vocabulary import AccountKind, Cause, ItemStatus, Method, OrderStatus, RefundTo
 from tabletap.realtime.audience import SILENT, audience
 from tabletap.realtime.catalogue import CATALOGUE, Hears
 from tabletap.realtime.frames import encode
@@ -73,6 +74,37 @@ DEBITED = e.AccountDebited(
     payment_id=PAYMENT,
     owner="ann",
 )
+
+CARD_SOLD = e.AccountCredited(
+    account_id=ident(72),
+    entry_id=ident(73),
+    kind=AccountKind.GIFT_CARD,
+    amount=5000,
+    balance=5000,
+    label="RC3R",
+    cause=Cause.SOLD,
+    reference=str(ORDER),
+)
+EARNED = e.AccountCredited(
+    account_id=ident(74),
+    entry_id=ident(75),
+    kind=AccountKind.LOYALTY,
+    amount=9,
+    balance=12,
+    label="+61412345678",
+    cause=Cause.EARNED,
+    reference=str(ORDER),
+)
+REDEEMED = e.AccountDebited(
+    account_id=ident(74),
+    entry_id=ident(76),
+    kind=AccountKind.LOYALTY,
+    amount=12,
+    balance=0,
+    label="+61412345678",
+    cause=Cause.USED,
+)
+POINTS = Holding(Ref(Kind.ACCOUNT, ident(74), CAFE), AccountKind.LOYALTY, "PTS", label="+61412345678")
 
 SAMPLES: tuple[Event, ...] = (
     e.CafeConfigured(CafeSettings(name="C")),
@@ -144,8 +176,15 @@ SAMPLES: tuple[Event, ...] = (
         from_rounding=0,
         reason="the card is closed",
     ),
+    e.OrderDiscounted(
+        order_id=ORDER, discount_id=ident(76), amount=120, tax={"gst": 11}, points=12, holding=POINTS, owed=880
+    ),
+    e.DiscountReturned(order_id=ORDER, discount_id=ident(76), amount=120, tax={"gst": 11}),
     CREDITED,
     DEBITED,
+    CARD_SOLD,
+    EARNED,
+    REDEEMED,
 )
 
 CREW_ROOM = f"cafe:{CAFE}:staff"
@@ -342,3 +381,30 @@ def test_without_a_ticket_the_kitchen_is_told_rather_than_kept_in_the_dark() -> 
     rooms = {cast.room for cast in audience(recorded(cancelled()), {})}
     assert KITCHEN in rooms
     assert KITCHEN not in {cast.room for cast in audience(recorded(cancelled()), {ORDER: Ticket(whole=True)})}
+
+
+def test_a_card_that_was_sold_is_told_to_the_crew_without_its_code() -> None:
+    assert types(CARD_SOLD).keys() >= {CREW_ROOM, f"cafe:{CAFE}"}
+    assert set(types(CARD_SOLD).values()) == {"gift_card_purchased"}
+    told = data(CREW_ROOM, CARD_SOLD)
+    assert (told["card"], told["balance"], told["order"]) == ("****-****-****-RC3R", 5000, str(ORDER))
+    used = e.AccountDebited(
+        account_id=ident(72),
+        entry_id=ident(77),
+        kind=AccountKind.GIFT_CARD,
+        amount=1,
+        balance=4999,
+        label="RC3R",
+        cause=Cause.USED,
+    )
+    issued = msgspec.structs.replace(CARD_SOLD, cause=None, granted=True)
+    assert types(used) == types(issued) == {}
+
+
+def test_points_are_told_to_the_crew_and_to_nobody_else() -> None:
+    for event, points, change in ((EARNED, 12, 9), (REDEEMED, 0, -12)):
+        rooms = types(event)
+        assert set(rooms.values()) == {"loyalty_updated"}
+        assert not {KITCHEN, BAR, CUSTOMERS, f"order:{ORDER}", "user:ann"} & set(rooms)
+        told = data(CREW_ROOM, event)
+        assert (told["phone"], told["points"], told["change"]) == ("+61412345678", points, change)

@@ -190,7 +190,7 @@ async def test_history_is_paged_newest_first_without_gap_or_repeat(migrated: Dat
 async def test_what_an_account_forgot_is_found_in_the_database(
     migrated: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accounts, "ENTRIES_REMEMBERED", 2)
+    monkeypatch.setattr(accounts.state, "ENTRIES_REMEMBERED", 2)
     holding = anns()
     spent, never = PaymentId(new_id()), PaymentId(new_id())
     async with opened(migrated) as store, desk_on(store) as desk:

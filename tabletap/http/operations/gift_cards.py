@@ -1,8 +1,8 @@
 """Gift cards (spec W3): what is on one, taking from it at a till, putting back, issuing; and the codes an order bought.
 
 Whoever knows a code may look at its card and pay orders with it (``payments.initiate``). A till takes from it for sales
-of its own. The code is in the path, and in answers to whoever has it already or bought it; what is stored of requests and
-answers holds the serial number of the card or a digest, never the code.
+of its own. The code is in the path, and in answers to whoever has it already or bought it; what is stored of requests
+and answers holds the serial number of the card or a digest, never the code.
 """
 
 from datetime import datetime
