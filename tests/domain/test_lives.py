@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tabletap.domain import account as accounts
 from tabletap.domain import cafe as cafes
 from tabletap.domain import drawer as drawers
+from tabletap.domain import events as e
 from tabletap.domain import kitchen
 from tabletap.domain import order as orders
 from tabletap.domain import payment as payments
@@ -35,10 +37,12 @@ from tabletap.domain.order import (
     Split,
 )
 from tabletap.domain.payment import UNDER_WAY, Cancel, HearRefund, Refund, VerifyCash, VerifyTransfer
-from tabletap.domain.settings import CafeSettings, ServiceCharge
+from tabletap.domain.settings import CafeSettings, GiftCardRules, LoyaltyRules, ServiceCharge
 from tabletap.domain.tasks import WithdrawPayments
 from tabletap.domain.vocabulary import (
     MANUAL,
+    AccountKind,
+    Cause,
     Channel,
     ChargeState,
     ItemStatus,
@@ -57,6 +61,10 @@ PRICES = {"toast": 901, "banana": 153, "water": 0, "flat-white": 450}
 WISHES = st.lists(st.sampled_from([TOAST, BANANA, WATER, FLAT_WHITE, OAT]), min_size=1, max_size=3)
 WHICH = st.integers(0, 99)
 CENTS = st.one_of(st.integers(1, 12), st.integers(1, 2500))
+CARDS = st.one_of(st.just([]), st.just([]), st.lists(st.integers(1, 2500), min_size=1, max_size=2))
+NUMBERS = ("0412 345 678", "+61 499 000 000")
+PHONES = st.one_of(st.none(), st.sampled_from(NUMBERS))
+PER_UNIT = 3
 CLOSED = {OrderStatus.COMPLETED, OrderStatus.CANCELLED}
 UNMADE = {OrderStatus.PENDING, OrderStatus.PAYMENT_PENDING, OrderStatus.PAID}
 DONE = {ItemStatus.READY, ItemStatus.SERVED}
@@ -96,6 +104,7 @@ class Lives(RuleBasedStateMachine):
         rate=st.sampled_from([0, 0, 1_000, 777]),
         surplus=st.sampled_from(Surplus),
         credit=st.booleans(),
+        loyal=st.booleans(),
         prepay=st.sampled_from([(), (), (Channel.COUNTER,), (Channel.ONLINE, Channel.TABLE)]),
         baskets=st.lists(st.tuples(WISHES, st.sampled_from(Channel)), min_size=2, max_size=4),
     )
@@ -105,6 +114,7 @@ class Lives(RuleBasedStateMachine):
         rate: int,
         surplus: Surplus,
         credit: bool,
+        loyal: bool,
         prepay: tuple[Channel, ...],
         baskets: list[tuple[list[Wish], Channel]],
     ) -> None:
@@ -117,6 +127,8 @@ class Lives(RuleBasedStateMachine):
                 prepay=prepay,
                 bank=SETTINGS.bank,
                 service_charge=charge,
+                gift_cards=GiftCardRules(min_value=1, valid_days=1),
+                loyalty=LoyaltyRules(points_per_unit=PER_UNIT if loyal else 0),
             )
         )
         self.rate, self.surplus, self.credit = rate, surplus, credit
@@ -131,7 +143,7 @@ class Lives(RuleBasedStateMachine):
         self.drawer_cash = 0
         self.drawer: Ref | None = None
         for wishes, channel in baskets:
-            self.place(wishes, channel, None, quick=False)
+            self.place(wishes, channel, None, quick=False, cards=[], phone=NUMBERS[0])
 
     # -- what is there
 
@@ -169,25 +181,45 @@ class Lives(RuleBasedStateMachine):
         channel=st.sampled_from(Channel),
         ahead=st.one_of(st.none(), st.none(), st.integers(1, 90)),
         quick=st.booleans(),
+        cards=CARDS,
+        phone=PHONES,
     )
-    def place(self, wishes: list[Wish], channel: Channel, ahead: int | None, quick: bool) -> None:
+    def place(
+        self,
+        wishes: list[Wish],
+        channel: Channel,
+        ahead: int | None,
+        quick: bool,
+        cards: list[int],
+        phone: str | None,
+    ) -> None:
         command = cafes.PlaceOrder(
             channel=channel,
             wishes=tuple(wishes),
             table="1" if channel is Channel.TABLE else None,
             scheduled_for=None if ahead is None else self.world.now + timedelta(minutes=ahead),
+            customer=e.Customer(phone=phone) if phone else None,
+            gift_cards=tuple(self.new_card(value) for value in cards),
         )
         outcome = self.ask(self.world.cafe_ref, command)
         gone = self.world.cafe.sold_out
         if isinstance(outcome, Decision):
             ref = outcome.births[0].ref
-            self.sold[ref] = self.with_service(sum(map(cost, wishes)))
+            self.sold[ref] = self.with_service(sum(map(cost, wishes))) + sum(cards)
             assert self.world.order(ref).total == self.sold[ref]
             if quick:
                 self.ask(ref, Accept())
                 self.pay(0, Method.QR_CODE_BANK_TRANSFER, None, 0, at_once=True)
         else:
             assert any(wish.sku in gone for wish in wishes)
+
+    def new_card(self, value: int) -> cafes.GiftWish:
+        serial = self.world.new_id()
+        return cafes.GiftWish(value, Ref(Kind.ACCOUNT, serial, self.world.cafe.id), serial, "RC3R")
+
+    @rule(values=st.lists(st.integers(1, 2500), min_size=1, max_size=2), phone=PHONES, quick=st.booleans())
+    def buy_cards(self, values: list[int], phone: str | None, quick: bool) -> None:
+        self.place([], Channel.ONLINE, None, quick=quick, cards=values, phone=phone)
 
     @rule(
         sku=st.sampled_from(sorted(PRICES)), available=st.booleans(), minutes=st.one_of(st.none(), st.integers(1, 90))
@@ -203,7 +235,8 @@ class Lives(RuleBasedStateMachine):
         """The waker wakes everybody whose time has come."""
         self.world.later(minutes=minutes)
         for ref, state in list(self.world.states.items()):
-            noun = {Kind.CAFE: cafes, Kind.ORDER: orders, Kind.PAYMENT: payments}.get(ref.kind)
+            nouns = {Kind.CAFE: cafes, Kind.ORDER: orders, Kind.PAYMENT: payments, Kind.ACCOUNT: accounts}
+            noun = nouns.get(ref.kind)
             due = noun.wake_at(state) if noun else None  # type: ignore[attr-defined]
             if due is not None and due <= self.world.now:
                 self.world.do(ref, Wake(), SYSTEM)
@@ -441,7 +474,48 @@ class Lives(RuleBasedStateMachine):
         self.world.restart()
         assert {ref: comparable(state) for ref, state in self.world.states.items()} == before
 
+    # -- cards and points
+
+    def held(self, kind: AccountKind) -> list[accounts.Account]:
+        states = self.world.states.values()
+        return [one for one in states if isinstance(one, accounts.Account) and one.opened.kind is kind]
+
+    @rule(which=WHICH, amount=st.integers(1, 3000), back=st.one_of(st.none(), st.integers(1, 3000)))
+    def a_till_takes_from_a_card(self, which: int, amount: int, back: int | None) -> None:
+        if cards := self.held(AccountKind.GIFT_CARD):
+            card = cards[which % len(cards)]
+            holding, used = accounts.Holding(card.ref, AccountKind.GIFT_CARD, "AUD"), self.world.new_id()
+            outcome = self.ask(card.ref, accounts.Use(holding, used, amount))
+            assert isinstance(outcome, Decision) == (card.balance >= amount and not card.expired(self.world.now))
+            if isinstance(outcome, Decision) and back is not None:
+                returned = self.ask(card.ref, accounts.Return(holding, self.world.new_id(), back, used))
+                assert isinstance(returned, Decision) == (back <= amount)
+
+    @rule(number=st.sampled_from(["+61412345678", "+61499000000"]), points=st.integers(1, 500))
+    def points_are_added(self, number: str, points: int) -> None:
+        holding = accounts.points_of(self.world.cafe.id, number)
+        self.world.do(holding.ref, accounts.Grant(holding, self.world.new_id(), points))
+
+    @rule(which=WHICH, number=st.sampled_from(["+61412345678", "+61499000000"]), points=st.integers(1, 500))
+    def points_are_redeemed(self, which: int, number: str, points: int) -> None:
+        if order := self.pick(Kind.ORDER, which):
+            holding = accounts.points_of(self.world.cafe.id, number)
+            discount = accounts.Discount(order, points)
+            known = self.world.states.get(holding.ref)
+            if known is not None:
+                self.ask(holding.ref, accounts.Use(holding, self.world.new_id(), points, discount=discount))
+
     # -- what must hold after every step
+
+    @invariant()
+    def what_is_held_is_what_the_ledger_owes_and_never_less_than_nothing(self) -> None:
+        balances = self.world.balances
+        for kind, prefix in ((AccountKind.GIFT_CARD, "gift"), (AccountKind.LOYALTY, "loyalty")):
+            for account in self.held(kind):
+                assert account.balance >= 0
+                assert balances[f"{prefix}:{account.ref.id}"] == -account.balance
+        assert balances["points"] == sum(account.balance for account in self.held(AccountKind.LOYALTY))
+        assert balances["gift_sold"] <= 0 <= balances["discounts"]
 
     @invariant()
     def read_the_provider_s_book(self) -> None:
@@ -512,7 +586,7 @@ class Lives(RuleBasedStateMachine):
     @invariant()
     def an_order_stands_where_its_lines_stand(self) -> None:
         for order in self.world.orders:
-            live = [line.status for line in order.lines.values() if line.live]
+            live = [line.status for line in order.lines.values() if line.to_make]
             begun = [status for status in live if status in DONE or status is ItemStatus.STARTED]
             match order.status:
                 case OrderStatus.READY:
@@ -521,21 +595,21 @@ class Lives(RuleBasedStateMachine):
                     assert not set(live) <= DONE
                     assert order.released
                 case OrderStatus.COMPLETED:
-                    assert set(live) == {ItemStatus.SERVED}
+                    assert set(live) <= {ItemStatus.SERVED}
                 case OrderStatus.PAID:
                     assert order.unsettled == 0
                 case OrderStatus.PAYMENT_PENDING:
                     assert order.reserved
                 case OrderStatus.CANCELLED:
                     continue
-            assert live
+            assert live or order.cards
             assert not begun or order.status not in UNMADE
             assert not begun or order.released
 
     @invariant()
     def an_order_that_could_be_in_the_kitchen_is(self) -> None:
         for order in self.world.orders:
-            if order.status in CLOSED or order.released or not order.accepted:
+            if order.status in CLOSED or order.released or not order.accepted or not order.makes_something:
                 continue
             unpaid = order.placed.prepay and order.unsettled > 0
             wakes = orders.wake_at(order)
@@ -607,7 +681,28 @@ class Lives(RuleBasedStateMachine):
         assert -balances["unapplied"] == owed_back
         living = sum(order.total for order in world.orders if order.status is not OrderStatus.CANCELLED)
         taxes = sum(cents for account, cents in balances.items() if account.startswith("tax:"))
-        assert -(balances["sales"] + balances["service_charge"] + taxes) == living
+        cards = [(order, line) for order in world.orders for line in order.cards]
+        of_cards = sum(line.facts.total for order, line in cards if order.status is not OrderStatus.CANCELLED)
+        income = balances["sales"] + balances["service_charge"] + balances["discounts"] + taxes
+        assert -income == living - of_cards
+        loaded = Counter[object]()
+        for event in world.events:
+            if isinstance(event, e.AccountCredited) and event.cause is Cause.SOLD:
+                loaded[event.account_id] += event.amount
+        for order, line in cards:
+            assert order.cards_good == (order.paid_up and order.status is not OrderStatus.CANCELLED) or order.cards_good
+            assert line.facts.gift is not None
+            assert loaded[line.facts.gift.ref.id] == (line.facts.total if order.cards_good else 0)
+        waiting = sum(
+            line.facts.total
+            for order, line in cards
+            if not order.cards_good and order.status is not OrderStatus.CANCELLED
+        )
+        assert -balances["gift_sold"] == waiting
+        for order in world.orders:
+            if order.placed.loyalty is not None and order.paid_up:
+                spent = order.kept - sum(line.facts.total for line in order.cards)
+                assert order.points == max(0, spent) // 100 * PER_UNIT
         for order in world.orders:
             assert not order.reserved or all(
                 world.payment(Ref(Kind.PAYMENT, ident, order.placed.cafe_id)).status in payments.OPEN
