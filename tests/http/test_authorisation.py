@@ -52,9 +52,21 @@ class Premises:
         )
         assert opened.status_code == 201, opened.text
         self.drawer = opened.json()
+        issued = server.perform("gift_cards.issue", {"cafe": cafe.slug, "amount": 90_000}, server.admin, key=new_key())
+        assert issued.status_code == 201, issued.text
+        self.card = issued.json()["card"]
+        used = server.perform("gift_cards.deduct", self.of_card(amount=10_000), server.admin)
+        assert used.status_code == 200, used.text
+        self.used = used.json()["transactionId"]
 
     def of_cafe(self, **more: Any) -> Fields:
         return {"cafe": self.cafe.slug, **more}
+
+    def of_card(self, **more: Any) -> Fields:
+        return self.of_cafe(card=self.card, **more)
+
+    def of_number(self, **more: Any) -> Fields:
+        return self.of_cafe(phone="0412345678", **more)
 
     def of_order(self, **more: Any) -> Fields:
         return {"orderId": self.order["id"], **more}
@@ -147,6 +159,18 @@ CASES: Mapping[str, Case] = {
     "credits.history": Case(STAFF, lambda p: p.of_cafe(customerId=p.anns_name), account=True),
     "credits.add": Case(STAFF, lambda p: p.of_cafe(customerId=p.anns_name, amount=100, reason="sorry")),
     "credits.deduct": Case(MANAGEMENT, lambda p: p.of_cafe(customerId=p.anns_name, amount=1, reason="a slip")),
+    "gift_cards.issue": Case(MANAGEMENT, lambda p: p.of_cafe(amount=100, reason="sorry")),
+    "gift_cards.balance": Case(CREW, lambda p: p.of_card(), public=True),
+    "gift_cards.history": Case(STAFF, lambda p: p.of_card()),
+    "gift_cards.deduct": Case(STAFF, lambda p: p.of_card(amount=1, orderId="R-7")),
+    "gift_cards.refund": Case(STAFF, lambda p: p.of_card(amount=1, transactionId=p.used)),
+    "gift_cards.of_order": Case(STAFF, lambda p: p.of_order(), own=True),
+    "loyalty.points": Case(STAFF, lambda p: p.of_number()),
+    "loyalty.history": Case(STAFF, lambda p: p.of_number()),
+    "loyalty.add": Case(STAFF, lambda p: p.of_number(points=1, reason="sorry")),
+    "loyalty.redeem": Case(STAFF, lambda p: p.of_number(points=1)),
+    "loyalty.of_order": Case(STAFF, lambda p: p.of_order(), own=True),
+    "loyalty.redeem_on_order": Case(STAFF, lambda p: p.of_order(points=1), own=True),
     "tips.get": Case(CREW, lambda p: p.of_cafe()),
     "tips.distribute": Case(MANAGEMENT, lambda p: p.of_cafe(**SHIFT)),
     "tips.payout": Case(MANAGEMENT, lambda p: p.of_cafe(user="sam", amount=1, way="cash")),

@@ -18,6 +18,7 @@ MOVES_MONEY = {
     "payments.refund",
     "credits.add",
     "credits.deduct",
+    "gift_cards.issue",
     "tips.distribute",
     "tips.payout",
     "drawers.open",
@@ -68,6 +69,7 @@ async def test_without_its_key_a_request_that_moves_money_is_refused(server: Ser
     asked |= {
         "credits.add": credit,
         "credits.deduct": credit,
+        "gift_cards.issue": {"cafe": cafe.slug, "amount": 1},
         "tips.distribute": {"cafe": cafe.slug, **shift},
         "tips.payout": {"cafe": cafe.slug, "user": "sam", "amount": 1, "way": "cash"},
     }
