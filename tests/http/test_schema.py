@@ -44,6 +44,8 @@ SHIFT = {
     "staff": [{"user": "sam", "role": "floor"}],
 }
 
+PHONE = "+61412345678"
+
 KNOWN: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
     "cafes.open": lambda ids: {"slug": f"{ids['cafe']}-more", "settings": SETTINGS, "menu": MENU},
     "menu.publish": lambda ids: MENU,
@@ -61,6 +63,11 @@ KNOWN: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
     "endpoints.replay": lambda ids: {"messageId": ids["messageId"]},
     "tokens.revoke": lambda ids: {"tokenId": ids["jobId"]},
     "installation.revoke": lambda ids: {"user": ids["jobId"]},
+    "gift_cards.deduct": lambda ids: {"amount": 5},
+    "gift_cards.refund": lambda ids: {"amount": 5, "transactionId": ids["transactionId"]},
+    "loyalty.add": lambda ids: {"points": 5},
+    "loyalty.redeem": lambda ids: {"points": 5},
+    "loyalty.redeem_on_order": lambda ids: {"points": 5},
     "statements.import": lambda ids: {"csv": "Date,Amount,Description", "format": {"amount": "Amount"}},
 }
 """Bodies that no schema leads to, because they name what exists: the first thing that is asked."""
@@ -69,8 +76,8 @@ KNOWN: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
 @pytest.fixture
 def ids(server: Server) -> Mapping[str, str]:
     """Things that exist, for the paths."""
-    cafe = server.open_cafe()
-    order = server.place(cafe)
+    cafe = server.open_cafe(loyalty={"pointsPerUnit": 1})
+    order = server.place(cafe, None, customer={"phone": PHONE})
     payment = server.initiate(cafe, order, amount=100)
     drawer = server.perform(
         "drawers.open", {"cafe": cafe.slug, "name": "Till", "floatAmount": 0}, server.admin, key=new_key()
@@ -83,8 +90,16 @@ def ids(server: Server) -> Mapping[str, str]:
     event = {"id": f"evt_{new_key()}", "eventType": "payment.other", "sequence": 2, "data": {"payment": wire}}
     assert server.tell("payconic", event).status_code == 200
     webhook = server.call("GET", "/api/webhooks/inbox?limit=1", server.admin).json()["webhooks"][0]
+    issued = {"cafe": cafe.slug, "amount": 90_000}
+    card = server.perform("gift_cards.issue", issued, server.admin, key=new_key()).json()["card"]
+    used = server.perform("gift_cards.deduct", {"cafe": cafe.slug, "card": card, "amount": 100}, server.admin)
+    points = {"cafe": cafe.slug, "phone": PHONE, "points": 100}
+    assert server.perform("loyalty.add", points, server.admin).status_code == 200
     return {
         "cafe": cafe.slug,
+        "card": card,
+        "phone": PHONE,
+        "transactionId": used.json()["transactionId"],
         "orderId": order["id"],
         "paymentId": payment["paymentId"],
         "drawerId": drawer.json()["drawerId"],

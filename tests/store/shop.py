@@ -16,7 +16,7 @@ from tabletap.domain import events as e
 from tabletap.domain import order as orders
 from tabletap.domain import payment as payments
 from tabletap.domain import tips
-from tabletap.domain.base import By, CafeId, Command, Decision, Event, Ref
+from tabletap.domain.base import By, CafeId, Command, Decision, Event, Kind, Ref, Wake
 from tabletap.domain.errors import Refusal
 from tabletap.domain.vocabulary import AccountKind, CreditScope
 from tests.domain.world import STAFF, World
@@ -138,6 +138,25 @@ class Shop(World):
         holding = accounts.Holding(ref, AccountKind.CREDIT, self.cafe.settings.currency, customer)
         self.do(ref, accounts.Grant(holding, self.new_id(), amount, "sorry"))
         self.do(ref, accounts.Withdraw(holding, self.new_id(), amount // 2))
+
+    def reward(self, number: str) -> None:
+        """A gift card is bought, used in part, and expires; points become a discount and come back."""
+        card = Ref(Kind.ACCOUNT, self.new_id(), self.cafe.id)
+        order = self.place(gift_cards=(cafes.GiftWish(5_000, card, card.id, "RC3R"),))
+        self.paid(order)
+        gift = accounts.Holding(card, AccountKind.GIFT_CARD, self.cafe.settings.currency)
+        self.do(card, accounts.Use(gift, used := self.new_id(), 1_200, reference="R-7"))
+        self.do(card, accounts.Return(gift, self.new_id(), 200, used))
+        now, self.now = self.now, self.now + timedelta(days=2_000)
+        self.do(card, Wake())
+        self.now = now
+        points, lowered = accounts.points_of(self.cafe.id, number), self.place()
+        self.do(points.ref, accounts.Grant(points, self.new_id(), 100, "birthday"))
+        discount = accounts.Discount(lowered, 100)
+        self.do(points.ref, accounts.Use(points, self.new_id(), 100, discount=discount))
+        self.deliver_all()
+        self.do(lowered, orders.MoveOrder("cancel"))
+        self.deliver_all()
 
     def move_queue(self, *refs: Ref) -> None:
         """The kitchen's board has these orders in this order."""

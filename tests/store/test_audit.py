@@ -67,6 +67,17 @@ async def test_an_evening_at_rest_matches_in_everything(migrated: Database, shop
     assert (checked.accounts,) == (await rows(migrated, "SELECT count(*) FROM ledger_balances"))[0]
 
 
+async def test_cards_and_points_match_too_and_points_are_summed_apart(migrated: Database, shop: Shop) -> None:
+    shop.reward("+61412345678")
+    async with opened(migrated) as store:
+        await store.write(shop)
+    report = await audit(migrated)
+    assert told(report) == {}
+    assert report.sums == {"AUD": 0, "PTS": 0}
+    await tamper(migrated, "UPDATE ledger_entries SET amount = amount - 1 WHERE account LIKE 'loyalty:%'")
+    assert {Rule.HELD, Rule.ENTRIES} <= told(await audit(migrated)).keys()
+
+
 async def test_page_by_page_it_finds_the_same(migrated: Database, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     at_once = await audit(migrated)
     monkeypatch.setattr(dossier, "PAGE", 2)

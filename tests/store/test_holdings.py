@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import msgspec
 import pytest
 import trio
@@ -32,7 +33,7 @@ from tabletap.store.pool import Database
 from tabletap.store.shard import Unwritable
 from tests.domain.world import NOON, STAFF, Ids
 from tests.store.journal_contract import Store
-from tests.store.opened import opened, rows
+from tests.store.opened import opened, rows, run
 from tests.store.shop import Shop
 
 CAFE = CafeId(UUID(int=1))
@@ -317,3 +318,46 @@ async def test_any_life_of_a_jar_is_that_of_a_naive_model(migrated: Database, se
         await share_and_compare(0, 1_000)
         assert jar.balances["tips"] == shared - sum(kept.values())
         assert shared >= sum(kept.values()) or waiting
+
+
+async def test_what_moves_on_cards_and_points_is_listed_under_the_names_that_tills_know(migrated: Database) -> None:
+    async with opened(migrated) as store:
+        shop = Shop()
+        shop.reward("+61412345678")
+        await store.write(shop)
+    cards = await rows(
+        migrated,
+        """SELECT type, amount, balance, card_last_four, currency, order_id IS NOT NULL, by_role
+           FROM pos_gift_card_transactions ORDER BY "offset" """,
+    )
+    assert cards == [
+        ("sold", 5_000, 5_000, "RC3R", "AUD", True, "staff"),
+        ("used", -1_200, 3_800, "RC3R", "AUD", True, "staff"),
+        ("returned", 200, 4_000, "RC3R", "AUD", False, "staff"),
+        ("expired", -4_000, 0, "RC3R", "AUD", False, "staff"),
+    ]
+    points = await rows(
+        migrated,
+        'SELECT type, points, balance, phone, reason FROM pos_loyalty_transactions ORDER BY "offset"',
+    )
+    assert points == [
+        ("added", 100, 100, "+61412345678", "birthday"),
+        ("used", -100, 0, "+61412345678", None),
+        ("returned", 100, 100, "+61412345678", None),
+    ]
+    sums = await rows(migrated, "SELECT currency, sum(balance)::int8 FROM ledger_balances GROUP BY 1 ORDER BY 1")
+    assert sums == [("AUD", 0), ("PTS", 0)]
+
+
+async def test_the_database_itself_refuses_points_that_are_less_than_none(migrated: Database) -> None:
+    async with opened(migrated) as store:
+        shop = Shop()
+        shop.reward("+61412345678")
+        await store.write(shop)
+    for table, change in (
+        ("ledger_balances", "balance = 1 WHERE account LIKE 'loyalty:%'"),
+        ("ledger_balances", "balance = 1 WHERE account LIKE 'gift:%'"),
+        ("accounts", "balance = -1"),
+    ):
+        with pytest.raises(asyncpg.CheckViolationError):
+            await run(migrated, f"UPDATE {table} SET {change}")

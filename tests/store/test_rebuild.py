@@ -27,6 +27,7 @@ async def test_rows_built_again_from_the_log_are_the_live_ones_byte_for_byte(
     async with opened(migrated) as store:
         for shop in shops:
             shop.busy()
+            shop.reward("+61412345678")
             mixed = shop.place(FLAT_WHITE, TOAST, BANANA, table=None)
             shop.move_queue(mixed)
             shop.do(mixed, orders.MoveOrder("ready"))
