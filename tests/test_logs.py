@@ -94,6 +94,15 @@ def test_neither_a_token_nor_a_card_number_is_written_down_by_any_way(lines, way
         assert secret.split(".")[-1] not in written
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_neither_the_code_of_a_gift_card_nor_a_phone_number_is_written_down_by_any_way(lines, way):
+    for secret, told in (("7K2Q-0XWM-4T9B-RC3R", "****-****-****-RC3R"), ("+61412345678", "[phone]")):
+        WAYS[way](f"/api/demo/{secret}/balance")
+        written = lines()
+        assert told in written
+        assert secret not in written
+
+
 @pytest.mark.parametrize("log", ["structlog", "standard"])
 def test_nor_is_it_written_down_by_the_trace_of_an_error(lines, log):
     for secret in SECRETS:

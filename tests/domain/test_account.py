@@ -1,5 +1,6 @@
 """Accounts of customers and gift cards: each movement once, and never below nothing (spec W1)."""
 
+from collections import Counter
 from uuid import UUID, uuid4
 
 import msgspec
@@ -19,19 +20,25 @@ from tabletap.domain.account import (
     Entry,
     Grant,
     Holding,
+    Return,
     Spend,
+    Use,
     Withdraw,
     credit_account,
     gift_account,
 )
-from tabletap.domain.base import INSTALLATION_CAFE, NOTHING, CafeId, Context, Decision, PaymentId
+from tabletap.domain.base import INSTALLATION_CAFE, NOTHING, CafeId, Context, Decision, PaymentId, Wake
 from tabletap.domain.errors import Code, Refusal
-from tabletap.domain.vocabulary import AccountKind, CreditScope
+from tabletap.domain.messages import PutOn, TakeBack
+from tabletap.domain.vocabulary import AccountKind, Cause, CreditScope
 
 from .world import NOON, Ids, thaw
 
 CAFE, OTHER = CafeId(UUID(int=1)), CafeId(UUID(int=2))
 ANNS = Holding(credit_account(CAFE, "ann", CreditScope.CAFE), AccountKind.CREDIT, "AUD", "ann")
+
+
+GIFT = Holding(gift_account(CAFE, "GIFT"), AccountKind.GIFT_CARD, "AUD", label="GIFT", valid_days=10)
 
 
 class Wallet:
@@ -232,6 +239,51 @@ def test_any_life_of_an_account_is_that_of_a_naive_model_and_of_its_log(
         for event in later:
             again = accounts.evolve(again, event)
         assert again == wallet.state
+
+
+_USES = st.lists(
+    st.tuples(
+        st.sampled_from(["put on", "use", "return", "take back", "expire"]), st.integers(1, 6), st.integers(1, 60)
+    ),
+    max_size=60,
+)
+
+
+@given(_USES)
+def test_any_life_of_a_card_is_that_of_a_naive_model(moves: list[tuple[str, int, int]]) -> None:
+    """``number`` names both a movement and, of what comes back, what was used. Ids are not told apart by kind."""
+    card = Wallet(GIFT)
+    balance, done, used, back = 0, dict[UUID, int](), dict[UUID, int](), Counter[UUID]()
+    for kind, number, amount in moves:
+        id_, of = UUID(int=number), UUID(int=100 + number)
+        match kind:
+            case "put on":
+                card.ask(PutOn(GIFT, UUID(int=200 + number), amount, Cause.SOLD))
+                signed, known = amount, UUID(int=200 + number)
+            case "use":
+                outcome = card.ask(Use(GIFT, of, amount))
+                wrong = done[of] != -amount if of in done else amount > balance
+                assert isinstance(outcome, Refusal) == wrong
+                signed, known = -amount if amount <= balance else 0, of
+                if signed and of not in done:
+                    used[of] = amount
+            case "return":
+                outcome = card.ask(Return(GIFT, id_, amount, of))
+                fits = amount <= used.get(of, 0) - back[of]
+                signed, known = amount if fits else 0, id_
+                if signed and id_ not in done:
+                    back[of] += amount
+            case "take back":
+                card.ask(TakeBack(GIFT, UUID(int=300 + number), amount, "order"))
+                signed, known = -min(amount, balance), UUID(int=300 + number)
+            case _:
+                assert card.state is None or card.ask(Wake()) == NOTHING  # its time has not come
+                continue
+        if signed and known not in done:
+            done[known] = signed
+            balance += signed
+        assert card.balance == balance >= 0
+    assert all(back[of] <= amount for of, amount in used.items())
 
 
 # -- which account

@@ -55,6 +55,7 @@ export function bill(order, payments, { busy, sure, describe }) {
       el("span", { text: item.status === "voided" ? "taken off" : amount(item.total) })))),
     sums([
       order.serviceCharge > 0 && ["Service charge", amount(order.serviceCharge)],
+      order.discount > 0 && ["Points", amount(-order.discount)],
       [`Total, incl. ${amount(order.tax)} GST`, amount(order.total)],
       order.paid > 0 && ["Paid", amount(order.paid)],
       order.refunded > 0 && ["Given back", amount(order.refunded)],

@@ -153,6 +153,7 @@ class Follow {
           order.status === "cancelled" ? "" : el("span", { class: "item-state", text: ITEM[item.status] ?? item.status })),
         el("span", { class: "line-price", text: item.status === "voided" ? "" : cents(item.total) })))),
       order.serviceCharge > 0 ? el("p", { class: "extra" }, el("span", { text: "Service charge" }), el("span", { text: cents(order.serviceCharge) })) : "",
+      order.discount > 0 ? el("p", { class: "extra" }, el("span", { text: "Points" }), el("span", { text: cents(-order.discount) })) : "",
       el("p", { class: "sum" }, el("span", {}, "Total ", el("small", { text: `incl. ${cents(order.tax ?? 0)} GST` })), el("strong", { text: cents(order.total) })),
       this.#pay(order, cents));
     if (focus) this.body.querySelector(`[data-key="${focus}"]`)?.focus();

@@ -41,7 +41,7 @@ export function applyEvent(order, type, data) {
 }
 
 /** Whether an event changes what the order costs: it does not say the new sums. */
-export const changesSums = (data) => data.voided !== undefined || Boolean(data.added?.length);
+export const changesSums = (data) => data.voided !== undefined || data.discount !== undefined || Boolean(data.added?.length);
 
 /** What no payment has paid yet; of a cancelled order nothing is. What was paid and given back is not owed again: the server knows. */
 export const owed = (order) => (order.status === "cancelled" ? 0 : order.owed ?? Math.max(0, (order.total ?? 0) - (order.paid ?? 0)));
