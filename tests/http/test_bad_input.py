@@ -39,7 +39,7 @@ BAD_ORDERS: dict[str, tuple[Any, str]] = {
     "no channel": ({"items": [TOAST]}, ""),
     "an unknown channel": (order(channel="drone"), "channel"),
     "a channel that is a number": (order(channel=1), "channel"),
-    "no items": ({"channel": "online"}, ""),
+    "no items": ({"channel": "online"}, "items"),
     "items that are none": (order(items=[]), "items"),
     "items that are no list": (order(items="toast"), "items"),
     "items that are null": (order(items=None), "items"),
