@@ -15,7 +15,8 @@ from tabletap.domain import events as e
 from tabletap.domain import order as orders
 from tabletap.domain.base import Command, Context, Decision, OrderId, PaymentId, Ref, Wake
 from tabletap.domain.errors import Code, Refusal
-from tabletap.domain.messages import Absorb, NoteRefund, Release, Settle, Unmerge
+from tabletap.domain.holding import points_of
+from tabletap.domain.messages import Absorb, NoteRefund, Release, Settle, TakeDiscount, Unmerge
 from tabletap.domain.order import Accept, Change, InitiatePayment, MergeInto, MoveItem, MoveOrder, MoveTable, Withdraw
 from tabletap.domain.payment import Refund
 from tabletap.domain.vocabulary import Channel, ItemStatus, Method, OrderStatus
@@ -332,6 +333,7 @@ class Row(NamedTuple):
 
 CHANGED, STATUS, SETTLED = "order.changed", "order.status_changed", "order.payment_settled"
 MERGED, INITIATED, TABLE = ["order.cancelled"], "payment.initiated", ["order.table_moved"]
+DISCOUNTED = ["order.discounted"]
 NONE: list[str] = []
 STRANGER = PaymentId(World().new_id())
 
@@ -382,6 +384,10 @@ COMMANDS: dict[str, tuple[Callable[[World, Ref], Command], Row]] = {
     "release": (lambda w, o: Release(STRANGER), Row(NONE, NONE, NONE, NONE, NONE, NONE, NONE)),
     "note refund": (lambda w, o: NoteRefund(STRANGER, w.new_id(), 1), Row(NONE, NONE, NONE, NONE, NONE, NONE, NONE)),
     "withdraw": (lambda w, o: Withdraw("toast", w.now), Row(NONE, NONE, NONE, NONE, NONE, NONE, NONE)),
+    "take discount": (
+        lambda w, o: TakeDiscount(w.new_id(), 100, 20, points_of(w.cafe.id, "+61412345678")),
+        Row(DISCOUNTED, NONE, NONE, DISCOUNTED, DISCOUNTED, NONE, NONE),
+    ),
     "wake": (lambda w, o: Wake(), Row(NONE, NONE, NONE, NONE, NONE, NONE, NONE)),
 }
 
@@ -407,7 +413,7 @@ def test_every_other_command_in_every_status_happens_or_is_refused_by_name(name:
 
 def test_no_command_is_missing_from_the_tables() -> None:
     covered = {type(build(World(), standing("pending", World()))) for build, _ in (COMMANDS[n] for n in _WITHOUT_WORLD)}
-    assert covered | {Absorb, MergeInto, Change, NoteRefund, MoveOrder, MoveItem} == set(
+    assert covered | {Absorb, MergeInto, Change, NoteRefund, MoveOrder, MoveItem, TakeDiscount} == set(
         orders.OrderCommand.__args__  # type: ignore[attr-defined]
     )
 

@@ -15,7 +15,7 @@ from tabletap.domain.account import REVIVED_FOR, Discount, Grant, Holding, Retur
 from tabletap.domain.base import Kind, OrderId, PaymentId, Ref, Wake
 from tabletap.domain.cafe import CARDS_AT_MOST, Configure, GiftWish, PlaceOrder
 from tabletap.domain.errors import Code, Refusal
-from tabletap.domain.order import MergeInto, MoveItem, MoveOrder, view
+from tabletap.domain.order import Change, MergeInto, MoveItem, MoveOrder, view
 from tabletap.domain.payment import Refund
 from tabletap.domain.settings import CafeSettings, GiftCardRules, LoyaltyRules, ServiceCharge
 from tabletap.domain.vocabulary import AccountKind, Cause, Channel, Method, OrderStatus, PaymentStatus
@@ -120,6 +120,17 @@ def test_cards_alone_are_no_work_for_the_kitchen() -> None:
         board.apply(msgspec.json.decode(line.event, type=e.AnyEvent), line.at)
     assert board.active == 0
     assert view(world.order(order)).status is OrderStatus.COMPLETED
+
+
+def test_coffee_that_is_added_to_a_card_reaches_the_kitchen() -> None:
+    world = World()
+    order = ordered(world, 5000)
+    assert not world.order(order).released
+    world.do(order, Change(add=world.priced(TOAST)))
+    assert world.order(order).released
+    world.paid(order, TRANSFER)
+    assert world.order(order).status is OrderStatus.PAID
+    assert state(world, card(world)).balance == 5000
 
 
 def test_a_card_beside_coffee_waits_for_nobody_and_hides_nothing_from_the_kitchen() -> None:

@@ -48,14 +48,17 @@ def follow_lines(state: Order) -> tuple[Event, ...]:
 
 
 def reopen(state: Order, ctx: Context) -> tuple[Event, ...]:
-    """The order's own move after lines were added or taken off: neither ready nor paid, if they are not."""
+    """The order's own move after lines were added or taken off: neither ready nor paid, if they are not.
+
+    One that was of gift cards alone may now be for the kitchen.
+    """
     live = [line.status for line in state.lines.values() if line.live]
     if state.status is S.READY and not all(status in DONE for status in live):
         return (status_changed(state, S.PREPARING),)
     lines = follow_lines(state)
     if state.status is S.PAID and not state.paid_up and not lines:
         return (status_changed(state, S.PENDING),)
-    return lines or follow_money(state, ctx)
+    return lines or follow_money(state, ctx) or release_to_kitchen(state, ctx)
 
 
 def follow_money(state: Order, ctx: Context) -> tuple[Event, ...]:
