@@ -10,7 +10,7 @@ from tabletap.domain import events as e
 from tabletap.domain.base import Event, OrderId, PaymentId
 from tabletap.domain.menu import Menu
 from tabletap.domain.settings import CafeSettings
-from tabletap.domain.vocabulary import AccountKind, ItemStatus, Method, OrderStatus, RefundTo
+from tabletap.domain.vocabulary import AccountKind, Channel, ItemStatus, Method, OrderStatus, RefundTo
 from tabletap.realtime.audience import SILENT, audience
 from tabletap.realtime.catalogue import CATALOGUE, Hears
 from tabletap.realtime.frames import encode
@@ -150,6 +150,7 @@ SAMPLES: tuple[Event, ...] = (
 
 CREW_ROOM = f"cafe:{CAFE}:staff"
 KITCHEN = f"cafe:{CAFE}:kitchen"
+POS = f"cafe:{CAFE}:pos"
 CUSTOMERS = f"cafe:{CAFE}:customers"
 BAR, GRILL = f"cafe:{CAFE}:station:bar", f"cafe:{CAFE}:station:grill"
 
@@ -226,7 +227,8 @@ def test_everybodys_room_is_told_of_items_and_of_ready_numbers_and_nothing_else(
 
 def test_an_order_the_kitchen_has_from_the_start_is_created_everywhere() -> None:
     assert set(types(PLACED)) >= {f"order:{ORDER}", "user:ann", f"cafe:{CAFE}", CREW_ROOM, KITCHEN, BAR, GRILL}
-    assert set(types(PLACED).values()) == {"order_created"}
+    assert types(PLACED).pop(POS) == "new_order"
+    assert {type_ for room, type_ in types(PLACED).items() if room != POS} == {"order_created"}
     assert data(KITCHEN, PLACED)["order"]["items"][0]["station"] == "bar"
 
 
@@ -342,3 +344,26 @@ def test_without_a_ticket_the_kitchen_is_told_rather_than_kept_in_the_dark() -> 
     rooms = {cast.room for cast in audience(recorded(cancelled()), {})}
     assert KITCHEN in rooms
     assert KITCHEN not in {cast.room for cast in audience(recorded(cancelled()), {ORDER: Ticket(whole=True)})}
+
+
+def test_a_till_is_told_the_whole_order_as_it_stands_after_each_change() -> None:
+    started = e.ItemsMoved(order_id=ORDER, lines=(1,), to=ItemStatus.STARTED)
+    assert types(PLACED, started)[POS] == "order_updated"
+    order = data(POS, PLACED, started, e.OrderTableMoved(ORDER, "9"))["order"]
+    assert (order["table"], [item["status"] for item in order["items"]]) == ("9", ["started", "queued"])
+    assert order["id"] == data(POS, PLACED)["order"]["id"] == str(ORDER)
+
+
+def test_a_till_hears_nothing_of_an_order_of_the_counter_nor_of_what_is_no_news_of_an_order() -> None:
+    at_the_counter = placed(1, customer=ANN, channel=Channel.COUNTER)
+    for event in SAMPLES:
+        if not isinstance(event, e.OrderPlaced):
+            heard = types(at_the_counter, event)
+            assert POS not in heard, event
+    for event in (INITIATED, CREDITED, e.MenuPublished(Menu("AUD", (), {}, (), (), ()))):
+        assert POS not in types(PLACED, event)
+
+
+def test_a_till_is_told_that_an_order_has_changed_even_where_nobody_knows_how_it_stands() -> None:
+    casts = {cast.room: cast for cast in audience(recorded(e.OrderTableMoved(ORDER, "9"), 1), {})}
+    assert encode(casts[POS].data) == encode({"orderId": ORDER})
