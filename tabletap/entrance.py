@@ -1,5 +1,6 @@
 """What stands at the socket doors, wired: who is let in, how much is let through, who is there, what looks odd."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
@@ -7,18 +8,28 @@ import trio
 from uuid_utils.compat import uuid7
 
 from tabletap.actors.ports import Reader
+from tabletap.actors.runtime import Outage
+from tabletap.actors.till_ports import TillBook
+from tabletap.domain.base import CafeId
+from tabletap.domain.errors import Code
 from tabletap.http.auth import Authenticator
 from tabletap.http.directory import CafeDirectory
 from tabletap.http.dispatch import Dispatcher
+from tabletap.http.keyring import Keyring
+from tabletap.http.problems import STATUS
 from tabletap.http.sockets.admission import Admissions
 from tabletap.http.sockets.commands import Commands
 from tabletap.http.sockets.doors import Doors
 from tabletap.http.sockets.gate import Gate
 from tabletap.http.sockets.watch import Watch
+from tabletap.http.tills import Tills
+from tabletap.realtime.feed import TillFeed
 from tabletap.realtime.hub import Hub
 from tabletap.realtime.presence import MemoryRoster, Presence
 from tabletap.realtime.sending import Sending
 from tabletap.settings import Settings
+
+LAST_WORDS_S = 1.0
 
 
 class Entrance:
@@ -31,6 +42,8 @@ class Entrance:
         reader: Reader,
         auth: Authenticator,
         directory: CafeDirectory,
+        till_book: TillBook,
+        keyring: Keyring,
         now: Callable[[], datetime],
     ) -> None:
         self._settings = settings
@@ -40,13 +53,20 @@ class Entrance:
         sending, gate = Sending(hub, uuid7, now), Gate(settings.handshakes, settings.messages)
         self.presence = Presence(sending, MemoryRoster(), settings.presence, uuid7())
         self._watch = Watch(sending, settings.watch)
+        self.tills = Tills(till_book, settings.tills, now, head=hub.head)
+        self.till_feed = TillFeed(hub, reader, sending)
+        self._keyring = keyring
+        keyring.suspicious = self._suspicious
         self.doors = Doors(
             hub=hub,
             reader=reader,
             auth=auth,
             admissions=Admissions(
+                hub=hub,
                 reader=reader,
                 auth=auth,
+                keyring=keyring,
+                tills=self.tills,
                 directory=directory,
                 gate=gate,
                 watch=self._watch,
@@ -55,6 +75,7 @@ class Entrance:
             gate=gate,
             watch=self._watch,
             presence=self.presence,
+            tills=self.tills,
             limits=settings.sessions_at,
             now=now,
         )
@@ -67,6 +88,7 @@ class Entrance:
             reader=self._reader,
             auth=self._auth,
             doors=self.doors,
+            tills=self.tills,
             message_depth=self._settings.sockets.message_depth,
         )
 
@@ -75,8 +97,20 @@ class Entrance:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.doors.run)
             nursery.start_soon(self.presence.run)
+            nursery.start_soon(self._keyring.run)
+            nursery.start_soon(self.tills.run)
+
+    async def close(self) -> None:
+        """The last of what tills have acknowledged is written down, if that is possible soon."""
+        with trio.move_on_after(LAST_WORDS_S), contextlib.suppress(Outage):
+            await self.tills.flush()
+
+    def _suspicious(self, address: str, cafe_id: CafeId | None) -> None:
+        self._watch.wrong_key(address, cafe_id)
+        if cafe_id is not None:
+            self.tills.refused(cafe_id, "key", f"a wrong key from {address}", STATUS[Code.INVALID_TOKEN])
 
     def figures(self) -> Mapping[str, float]:
         """For the metrics."""
         at_doors = {f"sockets_at_{door}": count for door, count in self.doors.counts().items()}
-        return {"sockets": self.doors.sessions, **at_doors, **self._watch.figures()}
+        return {"sockets": self.doors.sessions, **at_doors, **self._watch.figures(), **self.tills.figures()}

@@ -28,7 +28,8 @@ INSTALLATION = frozenset({Role.ADMIN})
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks. ``cafes`` None: all of them (the installation's admin). ``order_id``: by its tracking token.
-    ``token_id``, ``issued_at``: of a person's token, or of a till's key, which is good for its ``scopes``."""
+    ``token_id``, ``issued_at``: of a person's token, or of a till's key, which is good for its ``scopes``
+    and has ``proof`` as its digest."""
 
     role: Role
     user: str | None = None
@@ -39,6 +40,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     token_id: str | None = None
     device: str | None = None
     scopes: frozenset[Scope] = frozenset()
+    proof: bytes = b""
 
     @property
     def by(self) -> By:

@@ -116,6 +116,8 @@ class Hub:
         self.tickets = Tickets(self.limits.tickets_max)
         self.stories = Stories(self.limits.stories_max)
         self.history = history
+        # Called when an event has gone to a member of a cafe's room of tills.
+        self.pushed: Callable[[Member, int], None] = lambda till, offset: None  # noqa: ARG005  nobody keeps count
         self.readers = trio.CapacityLimiter(self.limits.replay_readers)
         self._source = source
         self._feeds: OrderedDict[CafeId, _Feed] = OrderedDict()  # the cafe that was published to last comes last
@@ -251,6 +253,9 @@ class Hub:
                 told = entry.told(room)
                 if told is not None:
                     feed.fanout.say(room, told)
+                    if room == feed.pos:
+                        for till in self.rooms.members(room):
+                            self.pushed(till, entry.offset)
             except Exception:
                 log.exception("broadcast_failed", room=room, event_id=recorded.event_id)
 
@@ -315,7 +320,7 @@ class Hub:
     async def _learn(self, feed: _Feed, waiting: Sequence[Recorded]) -> None:
         """The stories so far of the orders that something is about to be told of. Without an answer, tills hear only
         that an order has changed."""
-        lacking = {recorded.event.order_id for recorded in waiting if self._lacks_story(feed, recorded)}
+        lacking = {one.order_id for one in waiting if one.order_id is not None and self._lacks_story(feed, one)}
         if not lacking or self.history is None:
             return
         try:

@@ -206,6 +206,8 @@ class Recovery:
             return 0
         if not seat.session.send(frame):
             self._hub.seats.give_up(seat)  # it has ended, and is told why by whoever ended it
+        elif self._for_till:
+            self._hub.pushed(seat.session, entry.offset)
         return len(frame)
 
     async def _complete(self, page: Sequence[Recorded]) -> Mapping[int, Order]:

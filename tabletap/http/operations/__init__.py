@@ -17,6 +17,8 @@ from . import (
     ledger,
     orders,
     payments,
+    pos,
+    pos_keys,
     statements,
     tips,
     tokens,
@@ -43,6 +45,8 @@ OPERATIONS: MappingProxyType[str, Operation] = MappingProxyType(
             jobs,
             tokens,
             connections,
+            pos,
+            pos_keys,
         )
         for operation in noun.OPERATIONS
     }
