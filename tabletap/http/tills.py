@@ -1,7 +1,7 @@
 """Tills at work: how far each has got in its cafe's log, and the log of what passes between them and us (spec S3, S4).
 
 A till is a name under a key. What it acknowledges moves its cursor in memory at once, and in the database a moment
-later for all tills of the node in one statement: if the node dies in between, the till is told something twice, never less.
+later for all tills of the node in one statement: if the node dies in between, a till is told things twice, never less.
 A till that has acknowledged all it was told has got as far as its cafe, whatever else was written into the log.
 """
 

@@ -30,7 +30,7 @@ WAIT_AT_MOST_S = 25
 BATCH_AT_MOST = 100
 AT_ONCE = 8
 
-Offset = Annotated[int, msgspec.Meta(ge=0, lt=1 << 63)]
+Offset = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
 TillName = Annotated[str, msgspec.Meta(max_length=NAME_CHARS)]
 
 
