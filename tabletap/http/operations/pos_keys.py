@@ -110,7 +110,7 @@ def _operation(
     name: str, method: str, path: str, summary: str, handler: Any, reply: Any, *, body: Any = None
 ) -> Operation:
     return Operation(
-        name=f"posKeys.{name}",
+        name=f"pos_keys.{name}",
         method=method,
         path=f"/api/{{cafe}}/pos-keys{path}",
         summary=summary,
