@@ -25,16 +25,13 @@ from tabletap.actors.nouns import factories, midwife
 from tabletap.actors.ports import Sent
 from tabletap.actors.runtime import DeadLetter, Limits, Outage, System, Waker, WallClock
 from tabletap.banking import Banking, workers
-from tabletap.domain.access import Principal
-from tabletap.domain.base import CafeId, Kind, Ref, Role
+from tabletap.domain.base import Kind, Ref
 from tabletap.domain.charge import Charge
-from tabletap.domain.errors import Refusal
 from tabletap.entrance import Entrance
 from tabletap.http import asyncapi, openapi
 from tabletap.http.auth import Authenticator
 from tabletap.http.directory import CafeDirectory
 from tabletap.http.dispatch import Dispatcher
-from tabletap.http.keyring import Keyring
 from tabletap.http.limits import RateLimiter
 from tabletap.http.listener import serve
 from tabletap.http.metrics import Metered, Metrics
@@ -56,8 +53,6 @@ from tabletap.store.reader import Reader
 from tabletap.store.revocations import RevocationTable
 from tabletap.store.statements import StatementTable
 from tabletap.store.sweep import keep_sweeping
-from tabletap.store.till_book import TillTable
-from tabletap.store.till_keys import KeyTable
 from tabletap.store.trail import Trail
 from tabletap.store.wakes import WakeTable
 from tabletap.store.writer import Writer
@@ -168,13 +163,10 @@ class Server:
             now=clock.now,
         )
         self.revoked = Revoked(RevocationTable(database), settings.revoked, clock.now)
-        self.keyring = Keyring(KeyTable(database), settings.keys, clock.now, uuid7, cafe_named=self._cafe_named)
-        self.auth = Authenticator(auth_of(settings), self._judge)
-        self.entrance = Entrance(
-            settings, self.hub, self.reader, self.auth, self.directory, TillTable(database), self.keyring, clock.now
-        )
+        self.auth = Authenticator(auth_of(settings), self.revoked.judge)
+        self.entrance = Entrance(settings, database, self.hub, self.reader, self.auth, self.directory, clock.now)
         self.doors = self.entrance.doors
-        self.revoked.changed = self.keyring.changed = self.doors.shut_out
+        self.revoked.changed = self.doors.shut_out
         self.dispatcher = Dispatcher(
             Services(
                 desk=self.desk,
@@ -193,7 +185,7 @@ class Server:
                 auth=self.auth,
                 revoked=self.revoked,
                 presence=self.entrance.presence,
-                keyring=self.keyring,
+                keyring=self.entrance.keyring,
                 tills=self.entrance.tills,
                 till_feed=self.entrance.till_feed,
                 public_url=self.public_url,
@@ -208,13 +200,6 @@ class Server:
         """Where customers reach this server."""
         server = self.settings.server
         return server.public_url.rstrip("/") or f"http://{server.host}:{self.port}"
-
-    def _cafe_named(self, slug: str) -> CafeId | None:
-        found = self.directory.by_slug(slug)
-        return None if found is None else found.id
-
-    def _judge(self, principal: Principal) -> Principal | Refusal:
-        return self.keyring.judge(principal) if principal.role is Role.TILL else self.revoked.judge(principal)
 
     def _return_to(self, charge: Charge) -> str:
         cafe = self.directory.by_id(charge.cafe_id)
@@ -239,8 +224,7 @@ class Server:
                 house.start_soon(self.directory.run)
                 await self.revoked.refresh()
                 house.start_soon(self.revoked.run)
-                await self.keyring.refresh()
-                house.start_soon(self.entrance.run)
+                await house.start(self.entrance.run)
                 await house.start(self.banking.run)
                 await self._wake_kitchens()
                 await self._serve(stop, task_status)
@@ -371,7 +355,6 @@ class Server:
             "slow_sockets_snapshots": self.hub.slow.snapshots,
             "slow_sockets_closed": self.hub.slow.closed,
             "tokens_revoked": len(self.revoked),
-            "till_keys": len(self.keyring),
             "wakes_held": self.waker.held,
             **self.entrance.figures(),
             **self.banking.reconciliation.figures(),

@@ -214,10 +214,11 @@ async def _demo_key(server: Server, cafe_id: CafeId) -> str:
     with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
         key = str(json.loads(told.read_text())["posApiKey"])
         if any(
-            digest_of(key) == one.digest and one.revoked_at is None for one in await server.keyring.of_cafe(cafe_id)
+            digest_of(key) == one.digest and one.revoked_at is None
+            for one in await server.entrance.keyring.of_cafe(cafe_id)
         ):
             return key
-    made = await server.keyring.make(cafe_id, f"Demo till {uuid7().hex[-6:]}", frozenset(Scope), "demo")
+    made = await server.entrance.keyring.make(cafe_id, f"Demo till {uuid7().hex[-6:]}", frozenset(Scope), "demo")
     if isinstance(made, Refusal):
         raise RuntimeError(f"the demo's till gets no key: {made.message}")  # noqa: TRY004  the rules refused it
     return made[1]

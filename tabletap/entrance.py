@@ -9,7 +9,6 @@ from uuid_utils.compat import uuid7
 
 from tabletap.actors.ports import Reader
 from tabletap.actors.runtime import Outage
-from tabletap.actors.till_ports import TillBook
 from tabletap.domain.base import CafeId
 from tabletap.domain.errors import Code
 from tabletap.http.auth import Authenticator
@@ -28,6 +27,9 @@ from tabletap.realtime.hub import Hub
 from tabletap.realtime.presence import MemoryRoster, Presence
 from tabletap.realtime.sending import Sending
 from tabletap.settings import Settings
+from tabletap.store.pool import Database
+from tabletap.store.till_book import TillTable
+from tabletap.store.till_keys import KeyTable
 
 LAST_WORDS_S = 1.0
 
@@ -38,25 +40,26 @@ class Entrance:
     def __init__(
         self,
         settings: Settings,
+        database: Database,
         hub: Hub,
         reader: Reader,
         auth: Authenticator,
         directory: CafeDirectory,
-        till_book: TillBook,
-        keyring: Keyring,
         now: Callable[[], datetime],
     ) -> None:
         self._settings = settings
         self._hub = hub
         self._reader = reader
         self._auth = auth
+        self._directory = directory
         sending, gate = Sending(hub, uuid7, now), Gate(settings.handshakes, settings.messages)
         self.presence = Presence(sending, MemoryRoster(), settings.presence, uuid7())
         self._watch = Watch(sending, settings.watch)
-        self.tills = Tills(till_book, settings.tills, now, head=hub.head)
+        self.tills = Tills(TillTable(database), settings.tills, now, head=hub.head)
         self.till_feed = TillFeed(hub, reader, sending)
-        self._keyring = keyring
-        keyring.suspicious = self._suspicious
+        self.keyring = Keyring(KeyTable(database), settings.keys, now, uuid7, cafe_named=self._cafe_named)
+        self.keyring.suspicious = self._suspicious
+        hub.pushed = self.tills.pushed
         self.doors = Doors(
             hub=hub,
             reader=reader,
@@ -65,7 +68,7 @@ class Entrance:
                 hub=hub,
                 reader=reader,
                 auth=auth,
-                keyring=keyring,
+                keyring=self.keyring,
                 tills=self.tills,
                 directory=directory,
                 gate=gate,
@@ -75,10 +78,13 @@ class Entrance:
             gate=gate,
             watch=self._watch,
             presence=self.presence,
+            keyring=self.keyring,
             tills=self.tills,
             limits=settings.sessions_at,
             now=now,
         )
+
+        self.keyring.changed = self.doors.shut_out
 
     def open(self, dispatcher: Dispatcher) -> None:
         """What clients say goes to the operations from now on."""
@@ -92,18 +98,24 @@ class Entrance:
             message_depth=self._settings.sockets.message_depth,
         )
 
-    async def run(self) -> None:
-        """Until cancelled."""
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled; reports when the keys of tills are known."""
+        await self.keyring.refresh()
+        task_status.started()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.doors.run)
             nursery.start_soon(self.presence.run)
-            nursery.start_soon(self._keyring.run)
+            nursery.start_soon(self.keyring.run)
             nursery.start_soon(self.tills.run)
 
     async def close(self) -> None:
         """The last of what tills have acknowledged is written down, if that is possible soon."""
         with trio.move_on_after(LAST_WORDS_S), contextlib.suppress(Outage):
             await self.tills.flush()
+
+    def _cafe_named(self, slug: str) -> CafeId | None:
+        found = self._directory.by_slug(slug)
+        return None if found is None else found.id
 
     def _suspicious(self, address: str, cafe_id: CafeId | None) -> None:
         self._watch.wrong_key(address, cafe_id)
@@ -113,4 +125,10 @@ class Entrance:
     def figures(self) -> Mapping[str, float]:
         """For the metrics."""
         at_doors = {f"sockets_at_{door}": count for door, count in self.doors.counts().items()}
-        return {"sockets": self.doors.sessions, **at_doors, **self._watch.figures(), **self.tills.figures()}
+        return {
+            "sockets": self.doors.sessions,
+            **at_doors,
+            **self._watch.figures(),
+            **self.tills.figures(),
+            "till_keys": len(self.keyring),
+        }

@@ -19,6 +19,7 @@ from . import (
     payments,
     pos,
     pos_keys,
+    pos_log,
     statements,
     tips,
     tokens,
@@ -47,6 +48,7 @@ OPERATIONS: MappingProxyType[str, Operation] = MappingProxyType(
             connections,
             pos,
             pos_keys,
+            pos_log,
         )
         for operation in noun.OPERATIONS
     }

@@ -1,4 +1,4 @@
-"""What tills ask and say by REST (spec S2, S3), and what management sees of them (spec S6).
+"""What tills ask and say by REST (spec S2, S3); management may ask the same.
 
 A till that has no socket asks for what comes after its cursor, and is told the same events as one that has: ``events``
 gives them as frames hold them, ``orders/pending`` the order in each. An order that has changed twice comes twice, as it
@@ -12,7 +12,6 @@ from uuid import UUID
 import msgspec
 import trio
 
-from tabletap.actors.till_ports import Line
 from tabletap.domain import access
 from tabletap.domain.access import Access
 from tabletap.domain.base import Kind, OrderId, Ref, Role
@@ -42,17 +41,6 @@ class AfterQuery(msgspec.Struct, frozen=True):
     wait: Annotated[float, msgspec.Meta(ge=0, le=WAIT_AT_MOST_S)] = 0.0
     limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 200
     till: TillName | None = None
-
-
-class LogQuery(msgspec.Struct, frozen=True):
-    """``before``: the last line of the page before."""
-
-    before: Annotated[int, msgspec.Meta(ge=1, lt=1 << 53)] | None = None
-    limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 50
-
-
-class TestBody(msgspec.Struct, frozen=True):
-    text: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] = "Hello from TableTap"
 
 
 class Update(msgspec.Struct, frozen=True, rename="camel"):
@@ -147,22 +135,6 @@ class Results(msgspec.Struct, frozen=True):
     """In the order of the request."""
 
     results: tuple[Updated, ...]
-
-
-class LogLine(Line, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    id: int
-
-
-class LogLines(msgspec.Struct, frozen=True):
-    """The newest first."""
-
-    lines: tuple[LogLine, ...]
-
-
-class Tested(msgspec.Struct, frozen=True):
-    """``heard``: how many tills it went to."""
-
-    heard: int
 
 
 async def health(call: Call) -> Any:
@@ -311,21 +283,6 @@ async def _update(call: Call, update: Update) -> Updated:
     return Updated(order_id, order=answer)
 
 
-async def lines(call: Call) -> Any:
-    """What has passed between the cafe's tills and us."""
-    query: LogQuery = call.query
-    found = await call.services.tills.lines(call.cafe_id, query.before, query.limit)
-    return LogLines(tuple(LogLine(id=id_, **msgspec.structs.asdict(line)) for id_, line in found))
-
-
-async def test(call: Call) -> Any:
-    """Say something to the tills that listen."""
-    body: TestBody = call.body or TestBody()
-    heard = call.services.till_feed.test(call.cafe_id, body.text, call.principal.user)
-    call.services.tills.tested(call.cafe_id, heard)
-    return Tested(heard)
-
-
 def _operation(
     name: str,
     method: str,
@@ -353,7 +310,6 @@ def _operation(
 
 READS = Access(access.MANAGEMENT, till=Scope.READ)
 WRITES = Access(access.STAFF, till=Scope.WRITE)
-MANAGES = Access(access.MANAGEMENT)
 
 OPERATIONS = (
     _operation("pos.health", "GET", "health", "Whether key, tenant and server are well", health, Health, who=READS),
@@ -387,11 +343,5 @@ OPERATIONS = (
         Results,
         who=WRITES,
         body=BatchBody,
-    ),
-    _operation(
-        "pos.log", "GET", "pos-logs", "What passed between tills and us", lines, LogLines, who=MANAGES, query=LogQuery
-    ),
-    _operation(
-        "pos.test", "POST", "pos-test", "Say something to the tills", test, Tested, who=MANAGES, body=TestBody | None
     ),
 )

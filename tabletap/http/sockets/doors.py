@@ -21,6 +21,7 @@ from tabletap.domain import access
 from tabletap.domain.errors import Code, Refusal
 from tabletap.domain.vocabulary import Channel
 from tabletap.http.auth import Authenticator
+from tabletap.http.keyring import Keyring
 from tabletap.http.problems import STATUS, headers, problem
 from tabletap.http.revoked import REVOKED
 from tabletap.http.tills import Tills
@@ -81,6 +82,7 @@ class Doors:
         gate: Gate,
         watch: Watch,
         presence: Presence,
+        keyring: Keyring,
         tills: Tills,
         limits: Mapping[str, SessionLimits],
         now: Callable[[], datetime],
@@ -92,8 +94,8 @@ class Doors:
         self._gate = gate
         self._watch = watch
         self._presence = presence
+        self._keyring = keyring
         self._tills = tills
-        hub.pushed = tills.pushed
         self._limits = limits
         self._now = now
         self._sessions: dict[Session, Guest] = {}
@@ -255,7 +257,8 @@ class Doors:
             self._shut_out(session, guest)
 
     def _shut_out(self, session: Session, guest: Guest) -> None:
-        judged = self._auth.judge(guest.principal)
+        judge = self._auth.judge if guest.till is None else self._keyring.judge
+        judged = judge(guest.principal)
         if isinstance(judged, Refusal):
             session.close(TOKEN_EXPIRED, judged.message)
         elif guest.principal.order_id is None and not judged.belongs_to(guest.cafe.id):
