@@ -105,7 +105,12 @@ class Server:
         self.port = 0
         self._stopping = False
         self.reader = Reader(database)
-        self.hub = Hub(HubLimits(heartbeat_ms=settings.sockets.heartbeat_ms), settings.rooms, tickets_from(self.reader))
+        self.hub = Hub(
+            HubLimits(heartbeat_ms=settings.sockets.heartbeat_ms),
+            settings.rooms,
+            tickets_from(self.reader),
+            self.reader.history,
+        )
         clock = WallClock()
         self.metrics = Metrics(self._figures, queues=lambda: self.relay.stats().queues)
         publisher = Metered(self.hub, self.metrics)
@@ -159,7 +164,7 @@ class Server:
         )
         self.revoked = Revoked(RevocationTable(database), settings.revoked, clock.now)
         self.auth = Authenticator(auth_of(settings), self.revoked.judge)
-        self.entrance = Entrance(settings, self.hub, self.reader, self.auth, self.directory, clock.now)
+        self.entrance = Entrance(settings, database, self.hub, self.reader, self.auth, self.directory, clock.now)
         self.doors = self.entrance.doors
         self.revoked.changed = self.doors.shut_out
         self.dispatcher = Dispatcher(
@@ -180,6 +185,9 @@ class Server:
                 auth=self.auth,
                 revoked=self.revoked,
                 presence=self.entrance.presence,
+                keyring=self.entrance.keyring,
+                tills=self.entrance.tills,
+                till_feed=self.entrance.till_feed,
                 public_url=self.public_url,
                 now=clock.now,
                 new_id=uuid7,
@@ -216,13 +224,14 @@ class Server:
                 house.start_soon(self.directory.run)
                 await self.revoked.refresh()
                 house.start_soon(self.revoked.run)
-                house.start_soon(self.entrance.run)
+                await house.start(self.entrance.run)
                 await house.start(self.banking.run)
                 await self._wake_kitchens()
                 await self._serve(stop, task_status)
                 self._stopping = True
                 await self.system.stop(self.settings.server.stop_within_s / 4)
                 house.cancel_scope.cancel()
+            await self.entrance.close()
             await self.writer.aclose()
             storage.cancel_scope.cancel()
 

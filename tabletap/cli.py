@@ -2,8 +2,7 @@
 ``webhooks``, ``token``, ``simulate``."""
 
 import argparse
-import hashlib
-import hmac
+import contextlib
 import json
 import os
 import sys
@@ -27,6 +26,7 @@ from tabletap.domain.cafe import OpenCafe
 from tabletap.domain.errors import Refusal
 from tabletap.domain.menu import Menu
 from tabletap.domain.settings import CafeSettings
+from tabletap.domain.till import Scope, digest_of
 from tabletap.gateways.sandbox import process as sandbox
 from tabletap.gateways.sandbox.doors import Credentials
 from tabletap.http.auth import Authenticator
@@ -44,7 +44,7 @@ DEMO = settings.CONFIG / "demo"
 DEMO_TOKEN_LIFETIME_S = 30 * 24 * 3600
 EXPECTED = (StateFolderBusy, PostgresFailed, MigrationRefused, sandbox.SandboxFailed, FileNotFoundError, ValueError)
 LISTED_AT_MOST = 500
-PEOPLE = [role for role in Role if role is not Role.SYSTEM]
+PEOPLE = [role for role in Role if role not in (Role.SYSTEM, Role.TILL)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -140,7 +140,7 @@ def _demo(parsed: argparse.Namespace) -> int:
 
     async def ready(server: Server) -> None:
         url = f"http://{loaded.server.host}:{server.port}"
-        _write_demo(server, url, await _open_demo(server))
+        await _write_demo(server, url, await _open_demo(server))
         print(f"ready {url}", flush=True)
 
     with sandboxed(loaded) as loaded:
@@ -168,13 +168,12 @@ async def _open_demo(server: Server) -> CafeId:
     return cafe_id
 
 
-def _write_demo(server: Server, url: str, cafe_id: CafeId) -> None:
+async def _write_demo(server: Server, url: str, cafe_id: CafeId) -> None:
     """What somebody needs to try the demo, readable by its owner only (it holds tokens)."""
     entry = server.directory.by_id(cafe_id)
     assert entry is not None
     cafe = frozenset({cafe_id})
     tables = tomllib.loads((DEMO / "cafe.toml").read_text())["settings"]["tables"]
-    till = hmac.digest(settings.secret_of(server.settings), b"tabletap.till" + cafe_id.bytes, hashlib.sha256)
     tokens = {
         role.value: server.auth.issue(
             user=f"demo-{role.value}",
@@ -194,8 +193,9 @@ def _write_demo(server: Server, url: str, cafe_id: CafeId) -> None:
             "menuSignedIn": f"{url}/{entry.slug}#token={tokens['customer']}",
             "kitchen": f"{url}/{entry.slug}/kitchen#token={tokens['kitchen']}",
             "counter": f"{url}/{entry.slug}/counter#token={tokens['counter']}",
+            "manage": f"{url}/{entry.slug}/manage#token={tokens['manager']}",
         },
-        "posApiKey": f"tt_{till.hex()}",
+        "posApiKey": await _demo_key(server, cafe_id),
         "sandboxUrl": server.settings.payconic.url,
         "tables": [{"name": name, "url": table_url(url, entry.slug, name)} for name in tables],
     }
@@ -205,6 +205,23 @@ def _write_demo(server: Server, url: str, cafe_id: CafeId) -> None:
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         json.dump(told, file, indent=2)
     fresh.replace(path)
+
+
+async def _demo_key(server: Server, cafe_id: CafeId) -> str:
+    """The demo's till keeps its key as long as it is good, and is given another when it is not: demo.json is the one
+    place where it is written down."""
+    told = server.settings.state / "demo.json"
+    with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
+        key = str(json.loads(told.read_text())["posApiKey"])
+        if any(
+            digest_of(key) == one.digest and one.revoked_at is None
+            for one in await server.entrance.keyring.of_cafe(cafe_id)
+        ):
+            return key
+    made = await server.entrance.keyring.make(cafe_id, f"Demo till {uuid7().hex[-6:]}", frozenset(Scope), "demo")
+    if isinstance(made, Refusal):
+        raise RuntimeError(f"the demo's till gets no key: {made.message}")  # noqa: TRY004  the rules refused it
+    return made[1]
 
 
 # -- the rest

@@ -19,6 +19,7 @@ from tabletap.domain.vocabulary import Queue
 from tabletap.gateways.payconic import PayconicSettings
 from tabletap.gateways.stripe import StripeSettings
 from tabletap.http.auth import AuthSettings
+from tabletap.http.keyring import KeySettings
 from tabletap.http.limits import RateLimits
 from tabletap.http.listener import ListenerLimits
 from tabletap.http.rest import RestSettings
@@ -26,6 +27,7 @@ from tabletap.http.revoked import RevokedSettings
 from tabletap.http.sockets.gate import HandshakeLimits, MessageLimits
 from tabletap.http.sockets.table import DOORS
 from tabletap.http.sockets.watch import WatchSettings
+from tabletap.http.tills import TillSettings
 from tabletap.realtime.limits import SessionLimits
 from tabletap.realtime.presence import PresenceSettings
 from tabletap.realtime.rooms import RoomLimits
@@ -87,6 +89,8 @@ class DoorLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     messages_per_second: float | None = None
     message_burst: int | None = None
     commands_in_flight: int | None = None
+    ping_after_seconds: float | None = None
+    pong_within_seconds: float | None = None
 
 
 class ActorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -116,6 +120,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     messages: MessageLimits
     presence: PresenceSettings
     watch: WatchSettings
+    keys: KeySettings
+    tills: TillSettings
     actors: ActorSettings
     pool: PoolLimits
     embedded: EmbeddedLimits

@@ -207,6 +207,10 @@ class Reader(Protocol):
         """The cafe's events after an offset; ``order_id``: only those about it, or since it was placed about none."""
         ...
 
+    async def history(self, cafe_id: CafeId, order_ids: Collection[OrderId], before: int) -> Sequence[Recorded]:
+        """All events about these orders below an offset, in their order."""
+        ...
+
     async def head(self, cafe_id: CafeId) -> int:
         """The newest offset of the cafe's log (0: empty)."""
         ...

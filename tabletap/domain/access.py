@@ -14,6 +14,7 @@ import msgspec
 from .base import By, CafeId, OrderId, Role
 from .errors import Code, Refusal, invalid
 from .menu import is_slug
+from .till import Scope
 
 STAFF = frozenset({Role.STAFF, Role.COUNTER, Role.MANAGER, Role.OWNER, Role.ADMIN})
 """Who serves customers and takes money."""
@@ -27,7 +28,8 @@ INSTALLATION = frozenset({Role.ADMIN})
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks. ``cafes`` None: all of them (the installation's admin). ``order_id``: by its tracking token.
-    ``token_id``, ``issued_at``: of a person's token."""
+    ``token_id``, ``issued_at``: of a person's token, or of a till's key, which is good for its ``scopes``
+    and has ``proof`` as its digest."""
 
     role: Role
     user: str | None = None
@@ -37,6 +39,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     issued_at: datetime | None = None
     token_id: str | None = None
     device: str | None = None
+    scopes: frozenset[Scope] = frozenset()
+    proof: bytes = b""
 
     @property
     def by(self) -> By:
@@ -54,11 +58,12 @@ ANYBODY = Principal(role=Role.CUSTOMER)
 
 class Access(msgspec.Struct, frozen=True):
     """Who may perform an operation: ``roles``; ``public``: anybody; ``own_order``: whoever holds the order's token
-    or placed it with their account."""
+    or placed it with their account; ``till``: the cafe's tills, by a key of that scope."""
 
     roles: frozenset[Role]
     public: bool = False
     own_order: bool = False
+    till: Scope | None = None
 
 
 _NO_TOKEN = Refusal(Code.AUTH_REQUIRED, "a token is needed")
@@ -78,11 +83,21 @@ def may_act(principal: Principal | None, access: Access, cafe_id: CafeId | None)
         return None if allowed else Refusal(Code.FORBIDDEN, "a tracking token may not do this")
     if cafe_id is not None and not principal.belongs_to(cafe_id):
         return _FOREIGN
+    if principal.role is Role.TILL:
+        return _may_till(principal, access)
     if access.public or principal.role in access.roles:
         return None
     if access.own_order and principal.role is Role.CUSTOMER:
         return None
     return Refusal(Code.FORBIDDEN, f"the role {principal.role} may not do this")
+
+
+def _may_till(principal: Principal, access: Access) -> Refusal | None:
+    """A till does what tills do, and what anybody may."""
+    if access.public or (access.till is not None and access.till in principal.scopes):
+        return None
+    lacks = "a till may not do this" if access.till is None else f"this key is not good for {access.till}"
+    return Refusal(Code.FORBIDDEN, lacks)
 
 
 def owns(principal: Principal, order_id: OrderId, customer_id: str | None) -> bool:
@@ -118,9 +133,16 @@ CAFE_ROOMS: Mapping[str, frozenset[Role]] = MappingProxyType(
         "payments": STAFF,
         "presence": CREW,
         "alerts": MANAGEMENT,
+        "pos": frozenset({Role.TILL}),
     }
 )
 """Who hears the rooms of their cafe, by what follows its id; roles and stations have rooms besides."""
+
+
+def pos_room(cafe_id: CafeId) -> str:
+    """The room of the cafe's tills."""
+    return f"cafe:{cafe_id}:pos"
+
 
 KINDS = ("cafe", "order", "payment", "flow", "user")
 """The kinds of rooms."""
@@ -187,6 +209,8 @@ class Subject(msgspec.Struct, frozen=True):
 
 def may_hear(principal: Principal, room: Room, subject: Subject | None) -> bool:
     """Whether ``principal`` may listen in ``room``; ``subject``: what it is about (None: nothing that exists)."""
+    if principal.role is Role.TILL and room.part != "pos":
+        return False
     if room.kind == "user":
         return principal.user is not None and principal.user == room.id
     if room.kind == "cafe":

@@ -42,7 +42,8 @@ class Ref(msgspec.Struct, frozen=True, order=True):
 
 
 class Role(StrEnum):
-    """Who somebody is to a cafe. ``SYSTEM`` is the house itself: timers and messages between actors."""
+    """Who somebody is to a cafe. ``SYSTEM`` is the house itself: timers and messages between actors. ``TILL`` is no
+    person but a machine of the cafe's, known by a key."""
 
     CUSTOMER = "customer"
     STAFF = "staff"
@@ -51,6 +52,7 @@ class Role(StrEnum):
     MANAGER = "manager"
     OWNER = "owner"
     ADMIN = "admin"
+    TILL = "till"
     SYSTEM = "system"
 
 

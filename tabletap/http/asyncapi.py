@@ -12,6 +12,7 @@ import msgspec
 
 from tabletap.domain.access import CAFE_ROOMS, COOKS
 from tabletap.domain.base import Role
+from tabletap.domain.till import NAME_CHARS
 from tabletap.realtime.catalogue import ALSO, CATALOGUE, FLOWS, OF_DOORS, Hears, WireType
 from tabletap.realtime.limits import (
     GOING_AWAY,
@@ -28,7 +29,7 @@ from tabletap.realtime.snapshots import Resync
 from .openapi import param_schema
 from .operations.base import Key, Operation, Raw
 from .sockets.commands import Error, Unsubscribed
-from .sockets.doors import PROTOCOL, TOKEN_EXPIRED, Welcome
+from .sockets.doors import PROTOCOL, TOKEN_EXPIRED, TillWelcome, Welcome
 from .sockets.table import DOORS, Door
 
 Json = dict[str, Any]
@@ -56,8 +57,16 @@ _TEXT: Final[Json] = {"type": "string"}
 _OFFSET: Final[Json] = {"type": "integer", "minimum": 0}
 _TOLD = ("welcome", "subscribed", "unsubscribed", "resync", "reply", "error", "heartbeat")
 _SAID = ("subscribe", "unsubscribe.command", "auth", "ping")
+_ACK = "ack"
 _STRUCTS: Final[Mapping[str, type]] = MappingProxyType(
-    {"welcome": Welcome, "subscribed": Subscribed, "unsubscribed": Unsubscribed, "resync": Resync, "error": Error}
+    {
+        "welcome": Welcome,
+        "till_welcome": TillWelcome,
+        "subscribed": Subscribed,
+        "unsubscribed": Unsubscribed,
+        "resync": Resync,
+        "error": Error,
+    }
 )
 _ROLE_ROOM = "cafe:{id}:role:{role}"
 
@@ -81,7 +90,7 @@ def document(operations: Iterable[Operation], version: str, host: str, *, secure
             "node": {
                 "host": host,
                 "protocol": "wss" if secure else "ws",
-                "security": [{"$ref": "#/components/securitySchemes/bearer"}],
+                "security": [{"$ref": f"#/components/securitySchemes/{name}"} for name in ("bearer", "till")],
             }
         },
         "channels": {**doors, **rooms, "commands": _commands(carried)},
@@ -98,7 +107,10 @@ def document(operations: Iterable[Operation], version: str, host: str, *, secure
                 **{f"{operation.name}.reply": _answered(operation, schema_of) for operation in carried},
             },
             "schemas": schemas,
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "till": {"type": "httpApiKey", "in": "header", "name": "X-API-Key"},
+            },
         },
     }
 
@@ -126,12 +138,15 @@ def _without_discriminators(schema: Any) -> Any:
 
 def _door(name: str, door: Door) -> Json:
     whose = {hears for hears in Hears if hears.value in door.patterns}
-    events = [type_ for type_, wire in EVENTS.items() if wire.rooms & (whose | {Hears.ANNOUNCEMENTS})]
+    heard = whose if door.till else whose | {Hears.ANNOUNCEMENTS}
+    events = [type_ for type_, wire in EVENTS.items() if wire.rooms & heard]
+    of_tills = {"address": f"/ws/{name}/{{cafe}}", "parameters": {"cafe": {"description": "its slug"}}}
+    said = ["till_welcome", *_TOLD[1:], *_SAID, _ACK] if door.till else [*_TOLD, *_SAID]
     return {
-        "address": f"/ws/{name}",
+        **(of_tills if door.till else {"address": f"/ws/{name}"}),
         "title": name,
         "description": f"{door.summary}. Heard without asking: {', '.join(door.patterns)}.",
-        "messages": _messages([*_TOLD, *_SAID, *events]),
+        "messages": _messages([*said, *events]),
         "bindings": {"ws": {"method": "GET", "query": _query(door), "bindingVersion": "0.1.0"}},
         "x-roles": sorted(door.roles),
         "x-rooms": list(door.patterns),
@@ -140,6 +155,12 @@ def _door(name: str, door: Door) -> Json:
 
 
 def _query(door: Door) -> Json:
+    if door.till:
+        names = {
+            "after": {**_OFFSET, "description": "instead of its cursor"},
+            "till": {**_TEXT, "maxLength": NAME_CHARS},
+        }
+        return {"type": "object", "properties": names}
     return {
         "type": "object",
         "required": [] if door.tracking else ["cafe"],
@@ -175,7 +196,7 @@ def _hearers(pattern: str) -> Iterable[Role]:
     kind, _, rest = pattern.partition(":")
     part = rest.removeprefix("{id}").removeprefix(":")
     if kind != "cafe" or part.startswith(("role:", "announcements")):
-        return frozenset(Role) - {Role.SYSTEM}
+        return frozenset(Role) - {Role.SYSTEM, Role.TILL}
     return COOKS if part.startswith("station:") else CAFE_ROOMS[part]
 
 
@@ -205,7 +226,7 @@ def _saying(door: str) -> Json:
         "action": "receive",
         "summary": "Hear more rooms or fewer, show a fresh token, or ask whether anybody is there",
         "channel": {"$ref": f"#/channels/{door}"},
-        "messages": _refs(door, _SAID),
+        "messages": _refs(door, (*_SAID, _ACK) if DOORS[door.removeprefix("door.")].till else _SAID),
         "reply": {
             "channel": {"$ref": f"#/channels/{door}"},
             "messages": _refs(door, ("subscribed", "unsubscribed", "resync", "reply", "error")),
@@ -214,7 +235,7 @@ def _saying(door: str) -> Json:
 
 
 def _hearing(name: str, channel: Json, doors: Mapping[str, Json]) -> Json:
-    told = [message for message in channel["messages"] if message not in _SAID]
+    told = [message for message in channel["messages"] if message not in (*_SAID, _ACK)]
     return {"action": "send", "channel": {"$ref": f"#/channels/{name}"}, "messages": _refs(name, told)} | (
         {"summary": f"What is told at {channel['address']}"} if name in doors else {}
     )
@@ -229,7 +250,7 @@ def _command(operation: Operation) -> Json:
         "channel": channel,
         "messages": _refs("commands", (operation.name,)),
         "reply": {"channel": channel, "messages": _refs("commands", (f"{operation.name}.reply", "error"))},
-        "x-roles": sorted(operation.access.roles),
+        "x-roles": sorted(operation.access.roles | ({Role.TILL} if operation.access.till else set())),
         "x-idempotency-key": operation.key.value,
     }
 
@@ -276,6 +297,7 @@ def _protocol(schema_of: Mapping[str, Json]) -> Json:
         "unsubscribe.command": _object({"op": {"const": "unsubscribe"}, **room}, required=("op", "room")),
         "auth": _object({"op": {"const": "auth"}, "id": _ID, "token": _TEXT}, required=("op", "token")),
         "ping": _object({"op": {"const": "ping"}, "id": _ID}, required=("op",)),
+        _ACK: _object({"op": {"const": "ack"}, "id": _ID, "offset": _OFFSET}, required=("op", "offset")),
     }
     return {name: {"name": name, "payload": payload} for name, payload in (told | said).items()}
 

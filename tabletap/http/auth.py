@@ -28,7 +28,7 @@ TRACKING_PREFIX = "trk_"
 MAC_BYTES = 18
 MAX_TOKEN_CHARS = 4096
 
-_PEOPLE = frozenset(set(Role) - {Role.SYSTEM})
+_PEOPLE = frozenset(set(Role) - {Role.SYSTEM, Role.TILL})
 _INVALID = Refusal(Code.INVALID_TOKEN, "the token is not one of ours")
 _EXPIRED = Refusal(Code.TOKEN_EXPIRED, "the token has expired")
 

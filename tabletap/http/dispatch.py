@@ -81,6 +81,16 @@ class Dispatcher:
 
     async def perform(self, request: Request) -> Performed:
         """Carry one request out."""
+        begun = trio.current_time()
+        performed = await self._performed(request)
+        if request.principal is not None and request.principal.role is Role.TILL:
+            refused = performed.refusal
+            error = f"{refused.code}: {refused.message}" if refused is not None else None
+            duration_s = trio.current_time() - begun
+            self.services.tills.called(request.principal, request.operation.name, performed.status, error, duration_s)
+        return performed
+
+    async def _performed(self, request: Request) -> Performed:
         operation = request.operation
         try:
             answer = await self._perform(request)
@@ -141,9 +151,12 @@ class Dispatcher:
             return None
         principal = request.principal
         user = principal and (principal.user or (principal.order_id and str(principal.order_id)))
-        wait = self._limiter.wait(
-            address=request.address, user=user or None, operation=request.operation.name, now=trio.current_time()
-        )
+        if principal is not None and principal.role is Role.TILL:
+            wait = self._limiter.wait_of_till(user or "", trio.current_time())
+        else:
+            wait = self._limiter.wait(
+                address=request.address, user=user or None, operation=request.operation.name, now=trio.current_time()
+            )
         if wait <= 0:
             return None
         return Refusal(Code.RATE_LIMIT_EXCEEDED, "too many requests", retry_after_s=max(1, math.ceil(wait)))

@@ -8,13 +8,16 @@ import msgspec
 
 
 class RateLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Requests per minute; ``burst`` is how many may come at once. ``keys``: how many callers are remembered."""
+    """Requests per minute; ``burst`` is how many may come at once. ``keys``: how many callers are remembered.
+    ``till_...``: of one till's key, instead of the others: several share an address, and all they do is ask."""
 
     address_per_min: int
     user_per_min: int
     operation_per_min: int
     burst: int
     keys: int
+    till_per_min: int
+    till_burst: int
 
 
 class Allowance:
@@ -41,11 +44,12 @@ class Allowance:
 
 
 class RateLimiter:
-    """The three limits together."""
+    """The limits together."""
 
     def __init__(self, limits: RateLimits) -> None:
         self._address = Allowance(limits.address_per_min, limits.burst, limits.keys)
         self._user = Allowance(limits.user_per_min, limits.burst, limits.keys)
+        self._till = Allowance(limits.till_per_min, limits.till_burst, limits.keys)
         self._operation = Allowance(limits.operation_per_min, limits.burst, limits.keys)
 
     def wait(self, *, address: str, user: str | None, operation: str, now: float) -> float:
@@ -54,3 +58,7 @@ class RateLimiter:
         if user is not None:
             waits.append(self._user.take(user, now))
         return max(waits)
+
+    def wait_of_till(self, user: str, now: float) -> float:
+        """How long a till must wait (seconds); 0: go ahead."""
+        return self._till.take(user, now)

@@ -7,11 +7,12 @@ import msgspec
 
 from tabletap.domain.errors import Code
 
+from .keyring import TENANT
 from .operations.base import About, Key, Operation, Raw
 from .problems import STATUS, Problem
 
 _REF = "#/components/schemas/{name}"
-_UUID_PARAMS = frozenset({"orderId", "paymentId", "drawerId", "endpointId", "webhookId"})
+_UUID_PARAMS = frozenset({"orderId", "paymentId", "drawerId", "endpointId", "webhookId", "keyId"})
 
 
 def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
@@ -31,7 +32,10 @@ def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "till": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
         },
     }
 
@@ -43,8 +47,18 @@ def _operation(operation: Operation, schema_of: dict[str, Any], components: dict
         "tags": [operation.name.partition(".")[0]],
         "parameters": [*_path_parameters(operation), *_query_parameters(operation, schema_of, components)],
         "responses": _responses(operation, schema_of),
-        "security": [{}, {"bearer": []}] if operation.access.public else [{"bearer": []}],
+        "security": _security(operation),
     }
+    if operation.access.till is not None:
+        described["parameters"].append(
+            {
+                "name": TENANT,
+                "in": "header",
+                "required": False,
+                "description": "The slug; needed with X-API-Key",
+                "schema": {"type": "string"},
+            }
+        )
     if operation.key is not Key.NONE:
         described["parameters"].append(
             {
@@ -70,6 +84,13 @@ def param_schema(name: str) -> dict[str, Any]:
     if name == "line":
         return {"type": "integer", "minimum": 1}
     return {"type": "string", "format": "uuid"} if name in _UUID_PARAMS else {"type": "string", "minLength": 1}
+
+
+def _security(operation: Operation) -> list[dict[str, list[str]]]:
+    """Any one of them will do."""
+    nobody: list[dict[str, list[str]]] = [{}] if operation.access.public else []
+    till: list[dict[str, list[str]]] = [{"till": []}] if operation.access.till is not None else []
+    return [*nobody, {"bearer": []}, *till]
 
 
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:

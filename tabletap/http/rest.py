@@ -16,11 +16,13 @@ from quart_trio import QuartTrio
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
+from tabletap.actors.runtime import Outage
 from tabletap.domain.access import Principal
 from tabletap.domain.errors import Code, Refusal
 
 from .auth import Authenticator
 from .dispatch import Dispatcher, Performed, Request
+from .keyring import TENANT, Keyring, Shown
 from .operations import OPERATIONS
 from .operations.base import Operation
 from .problems import STATUS, headers, problem
@@ -35,7 +37,12 @@ SECURITY_HEADERS: Mapping[str, str] = {
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
 }
-PAGES: Mapping[str, str] = {"": "customer.html", "kitchen": "kitchen.html", "counter": "counter.html"}
+PAGES: Mapping[str, str] = {
+    "": "customer.html",
+    "kitchen": "kitchen.html",
+    "counter": "counter.html",
+    "manage": "manage.html",
+}
 
 _HTTP_CODES: Mapping[int, Code] = {
     400: Code.MALFORMED,
@@ -128,7 +135,20 @@ def bearer(authorization: str | None) -> str | None:
     return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 
 
-def _principal(auth: Authenticator) -> Principal | Refusal | None:
+async def _principal(auth: Authenticator, keyring: Keyring, slug: str | None) -> Principal | Refusal | None:
+    """Who asks: a till by its key, a person by their token, or nobody."""
+    if key := request.headers.get("x-api-key"):
+        shown = Shown(
+            key.strip(),
+            request.headers.get(TENANT),
+            slug,
+            request.args.get("till"),
+            request.remote_addr or "",
+        )
+        try:
+            return await keyring.principal(shown, tenant_needed=True)
+        except Outage:
+            return Refusal(Code.UNAVAILABLE, "the database cannot be reached", retry_after_s=1)
     header = request.headers.get("authorization")
     token = bearer(header)
     if token is None:
@@ -140,7 +160,7 @@ def _serve(dispatcher: Dispatcher, auth: Authenticator, operation: Operation) ->
     async def view(**params: str) -> Response:
         # First, whoever asks: an answer to a request that was not read to its end would have to end the connection.
         body = await request.get_data(cache=False)
-        principal = _principal(auth)
+        principal = await _principal(auth, dispatcher.services.keyring, params.get("cafe"))
         if isinstance(principal, Refusal):
             return refuse(principal)
         performed = await dispatcher.perform(

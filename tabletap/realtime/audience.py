@@ -5,8 +5,10 @@ Pure: an event and the tickets of its orders in, casts out. What must hold:
 - At most one cast per room and event, so that the offsets of a room strictly grow.
 - Each room tells a complete story alone: a client is in one of them by default.
 - An event that says nothing new to a room is not sent there. The kitchen hears nothing of an order it does not have.
-- Names go to the crew and to the order's own customer, phone numbers to the crew and only with the points they have,
-  devices and the reasons of voids, refunds, failed payments and credit to the crew. The code of a gift card is nowhere.
+- Names go to the crew and to the order's own customer, phone numbers to the crew and the tills and only with the
+  points they have, devices and the reasons of voids, refunds, failed payments and credit to the crew. The code of a
+  gift card is nowhere.
+- Tills hear of online and table orders and never of those of the counter, which they have taken themselves.
   ``cafe:{id}:customers`` is read by everybody: item availability, and the numbers of orders that are ready.
 
 ``catalogue`` says what each room is called and which wire type carries which payload into which rooms.
@@ -18,8 +20,10 @@ import msgspec
 
 from tabletap.actors.ports import Recorded
 from tabletap.domain import events as e
+from tabletap.domain.access import pos_room
 from tabletap.domain.base import Event, OrderId, PaymentId
-from tabletap.domain.vocabulary import AccountKind, Cause, OrderStatus, PaymentStatus
+from tabletap.domain.order import Order, view
+from tabletap.domain.vocabulary import AccountKind, Cause, Channel, OrderStatus, PaymentStatus
 
 from . import news
 from . import payloads as p
@@ -60,20 +64,34 @@ SILENT: frozenset[type[Event]] = frozenset(
 )
 
 
-def audience(recorded: Recorded, tickets: Mapping[OrderId, Ticket]) -> tuple[Cast, ...]:
-    """The frames of one event. ``tickets``: of its orders; without one, the kitchen is taken to have the order."""
-    return tuple(_casts(_Rooms(recorded, tickets), recorded.event))
+TOLD_TO_TILLS = (
+    e.OrderAccepted
+    | e.OrderReleased
+    | e.OrderChanged
+    | e.ItemsMoved
+    | e.ItemVoided
+    | e.VoidAcknowledged
+    | e.OrderTableMoved
+    | e.OrderStatusChanged
+    | e.OrderCancelled
+    | e.MergeUndone
+    | e.PaymentSettled
+    | e.RefundNoted
+)
+"""What changes an order that a till has."""
+
+
+def audience(recorded: Recorded, tickets: Mapping[OrderId, Ticket], order: Order | None = None) -> tuple[Cast, ...]:
+    """The frames of one event. ``tickets``: of its orders; without one, the kitchen is taken to have the order.
+    ``order``: as it is after the event, for tills; without it they hear only that it has changed."""
+    rooms = _Rooms(recorded, tickets)
+    return (*_casts(rooms, recorded.event), *_updates(rooms, recorded.event, order))
 
 
 def _casts(to: "_Rooms", event: e.AnyEvent) -> Iterator[Cast]:
     match event:
         case e.OrderPlaced():
-            whole = news.placed(event)
-            yield from to.own("order_created", whole)
-            yield from to.crew("order_created", whole)
-            if event.released:
-                yield from to.kitchen("order_created", whole)
-                yield from to.of_stations((line.station for line in event.lines), "order_created", whole)
+            yield from _placed(to, event)
         case e.OrderAccepted():
             yield from to.own("order_updated", told := p.OrderNews(order_id=event.order_id, accepted=True))
             yield from to.crew("order_updated", told)
@@ -134,10 +152,23 @@ def _casts(to: "_Rooms", event: e.AnyEvent) -> Iterator[Cast]:
             return  # SILENT, as the test of this table insists
 
 
+def _updates(to: "_Rooms", event: e.AnyEvent, order: Order | None) -> Iterator[Cast]:
+    """A till may have been away for long: it is told the whole order as it is now, each time."""
+    if isinstance(event, TOLD_TO_TILLS):
+        if order is None:
+            yield from to.tills("order_updated", p.OrderNews(order_id=event.order_id))
+        else:
+            number = order.placed.number
+            yield from to.tills(
+                "order_updated", p.WholeOrder(order_id=event.order_id, number=number, order=view(order))
+            )
+
+
 class _Rooms:
     """The rooms that one event may reach, by who is in them."""
 
     def __init__(self, recorded: Recorded, tickets: Mapping[OrderId, Ticket]) -> None:
+        self._cafe_id = recorded.cafe_id
         self._cafe = f"cafe:{recorded.cafe_id}"
         self._order_id = e.order_of(recorded.event)
         self._tickets = tickets
@@ -196,6 +227,11 @@ class _Rooms:
     def customers(self, type_: str, data: p.Data) -> Iterator[Cast]:
         return self._people(Hears.CUSTOMERS, type_, data)
 
+    def tills(self, type_: str, data: p.Data) -> Iterator[Cast]:
+        """The tills, unless it is about an order of the counter."""
+        if self._ticket.channel is not Channel.COUNTER:
+            yield Cast(pos_room(self._cafe_id), type_, data)
+
     def everybody(self, data: p.MenuNews) -> Iterator[Cast]:
         yield from self.crew("menu_updated", data)
         yield from self.kitchen("menu_updated", data)
@@ -219,9 +255,24 @@ def _held(to: _Rooms, event: e.AccountCredited | e.AccountDebited) -> Iterator[C
             yield from to.user(event.owner, "credit_updated", credit)
             yield from to.takings("credit_updated", msgspec.structs.replace(credit, reason=event.reason))
         case AccountKind.GIFT_CARD if isinstance(event, e.AccountCredited) and event.cause is Cause.SOLD:
-            yield from to.crew("gift_card_purchased", news.card_sold(event))
+            sold = news.card_sold(event)
+            yield from to.crew("gift_card_purchased", sold)
+            yield from to.tills("gift_card_purchased", sold)
         case AccountKind.LOYALTY:
-            yield from to.crew("loyalty_updated", news.points(event))
+            points = news.points(event)
+            yield from to.crew("loyalty_updated", points)
+            yield from to.tills("loyalty_updated", points)
+
+
+def _placed(to: _Rooms, event: e.OrderPlaced) -> Iterator[Cast]:
+    """Everybody gets the whole order; the kitchen only what it may begin with."""
+    whole = news.placed(event)
+    yield from to.own("order_created", whole)
+    yield from to.crew("order_created", whole)
+    yield from to.tills("new_order", whole)
+    if event.released:
+        yield from to.kitchen("order_created", whole)
+        yield from to.of_stations((line.station for line in event.lines), "order_created", whole)
 
 
 def _released(to: _Rooms, event: e.OrderReleased) -> Iterator[Cast]:

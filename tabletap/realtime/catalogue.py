@@ -28,6 +28,7 @@ class Hears(StrEnum):
     PAYMENTS = "cafe:{id}:payments"
     FLOW = "flow:{id}"
     PRESENCE = "cafe:{id}:presence"
+    POS = "cafe:{id}:pos"
     ALERTS = "cafe:{id}:alerts"
     ANNOUNCEMENTS = "cafe:{id}:announcements"
 
@@ -57,10 +58,10 @@ _MONEY = _OWN | {Hears.PAYMENT, Hears.PAYMENTS}
 CATALOGUE: Mapping[str, WireType] = MappingProxyType(
     {
         "order_created": WireType((p.WholeOrder,), _OWN | _CREW | _COOKS),
-        "new_order": WireType((p.WholeOrder,), _COOKS),
+        "new_order": WireType((p.WholeOrder,), _COOKS | {Hears.POS}),
         "new_paid_order": WireType((p.WholeOrder,), _COOKS),
         "paid_order_ready_for_preparation": WireType((p.OrderNews,), frozenset({Hears.CAFE})),
-        "order_updated": WireType((p.OrderNews,), _OWN | _CREW | _COOKS),
+        "order_updated": WireType((p.OrderNews, p.WholeOrder), _OWN | _CREW | _COOKS | {Hears.POS}),
         "order_status_changed": WireType((p.OrderNews,), _OWN),
         "order_status_updated": WireType((p.OrderNews,), _OWN | _COOKS | {Hears.STAFF}),
         "order_state_changed": WireType((p.OrderNews,), frozenset({Hears.CAFE})),
@@ -77,8 +78,8 @@ CATALOGUE: Mapping[str, WireType] = MappingProxyType(
         "payment_state_sync": WireType((p.PaymentState,), _OWN),
         "refund_updated": WireType((p.RefundNews,), _MONEY | _CREW),
         "credit_updated": WireType((p.CreditNews,), _CREW | {Hears.USER, Hears.PAYMENTS}),
-        "gift_card_purchased": WireType((p.GiftCardNews,), _CREW),
-        "loyalty_updated": WireType((p.LoyaltyNews,), _CREW),
+        "gift_card_purchased": WireType((p.GiftCardNews,), _CREW | {Hears.POS}),
+        "loyalty_updated": WireType((p.LoyaltyNews,), _CREW | {Hears.POS}),
         "menu_updated": WireType((p.MenuNews,), _CREW | {Hears.KITCHEN, Hears.CUSTOMERS}),
     }
 )
@@ -106,6 +107,7 @@ OF_DOORS: Mapping[str, WireType] = MappingProxyType(
     {
         "presence_updated": WireType((p.PresenceNews,), frozenset({Hears.PRESENCE})),
         "alert_raised": WireType((p.Alert,), frozenset({Hears.ALERTS})),
+        "till_tested": WireType((p.TillTest,), frozenset({Hears.POS})),
         "announcement": WireType((p.Announcement,), frozenset({Hears.ANNOUNCEMENTS})),
     }
 )

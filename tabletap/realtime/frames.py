@@ -50,12 +50,21 @@ def pong_frame(payload: bytes = b"") -> bytes:
     return _control_frame(_PONG, payload)
 
 
-def event_frame(type_: str, room: str, offset: int, event_id: str, timestamp_ms: int, data_json: bytes) -> bytes:
+def event_json(type_: str, room: str, offset: int, event_id: str, timestamp_ms: int, data_json: bytes) -> bytes:
     """An event of a room. `data_json` is encoded already: the payload is the same in all rooms of an event."""
-    return text_frame(
-        b'{"type":%b,"room":%b,"offset":%d,"eventId":%b,"timestamp":%d,"data":%b}'
-        % (encode(type_), encode(room), offset, encode(event_id), timestamp_ms, data_json)
+    return b'{"type":%b,"room":%b,"offset":%d,"eventId":%b,"timestamp":%d,"data":%b}' % (
+        encode(type_),
+        encode(room),
+        offset,
+        encode(event_id),
+        timestamp_ms,
+        data_json,
     )
+
+
+def event_frame(type_: str, room: str, offset: int, event_id: str, timestamp_ms: int, data_json: bytes) -> bytes:
+    """The frame of an event."""
+    return text_frame(event_json(type_, room, offset, event_id, timestamp_ms, data_json))
 
 
 def message_frame(message: object) -> bytes:

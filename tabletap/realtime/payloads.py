@@ -244,13 +244,21 @@ class Announcement(Data, frozen=True, kw_only=True):
     role: Role
 
 
+class TillTest(Data, frozen=True, kw_only=True):
+    """Somebody wants to see whether the tills hear. It is in no log: nothing of it is acknowledged or told again."""
+
+    text: str
+    by: str | None = None
+
+
 class AlertKind(StrEnum):
     """What looks odd: handshakes that fail again and again (of an address, of a cafe), a flood of messages, one token
-    in many places."""
+    in many places, and wrong keys of tills (of an address, at a cafe)."""
 
     FAILED_HANDSHAKES = "failed_handshakes"
     FLOOD = "flood"
     TOKEN_IN_MANY_PLACES = "token_in_many_places"  # noqa: S105  a kind, not a secret
+    WRONG_KEYS = "wrong_keys"
 
 
 class Alert(Data, frozen=True, kw_only=True):

@@ -5,15 +5,16 @@ reaches the head, the session becomes a member of the room. Nothing is read past
 is committed but not yet published comes live. A client that is too far behind gets a snapshot and goes on from there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from tabletap.actors.ports import Reader, Recorded
 from tabletap.domain import events as e
-from tabletap.domain.access import parse_room
+from tabletap.domain.access import parse_room, pos_room
 from tabletap.domain.base import CafeId, OrderId
+from tabletap.domain.order import Order
 
 from .frames import message_frame
 from .hub import Hub
@@ -118,6 +119,7 @@ class Recovery:
         self._snapshot = snapshot
         self._request_id = request_id
         self._about = about
+        self._for_till = seat.room == pos_room(seat.cafe_id)
 
     async def run(self) -> None:
         """Until the session is in the room, or the seat is no longer its way there."""
@@ -125,7 +127,7 @@ class Recovery:
         while hub.seats.holds(seat):
             if seat.cursor > hub.head(seat.cafe_id):
                 await hub.moved(seat.cafe_id)  # the snapshot is newer than what has been published
-            elif hub.recent(seat.cafe_id, seat.cursor) is not None:
+            elif self._recent() is not None:
                 if self.from_ring():
                     return
                 await seat.session.stream.wait_send_all_might_not_block()
@@ -137,7 +139,7 @@ class Recovery:
     def from_ring(self) -> bool:
         """Send what memory has, a chunk at most; True: that was all, and the session is in the room or gone."""
         hub, seat = self._hub, self._seat
-        recent = hub.recent(seat.cafe_id, seat.cursor)
+        recent = self._recent()
         if recent is None or not hub.seats.holds(seat):
             return False
         size = 0
@@ -152,8 +154,18 @@ class Recovery:
         hub.sit(seat)
         return True
 
+    def _recent(self) -> Iterator[Entry] | None:
+        """What memory has of what is still to be told, if that is all of it."""
+        recent = self._hub.recent(self._seat.cafe_id, self._seat.cursor)
+        if recent is None or not self._for_till:
+            return recent
+        entries = list(recent)
+        return None if any(entry.lacks_order for entry in entries) else iter(entries)
+
     def too_far(self) -> bool:
-        """Whether more would have to be read from the log than a recovery may read."""
+        """Whether more would have to be read from the log than a recovery may read. A till gets all of it."""
+        if self._for_till:
+            return False
         unread = 0 if self._about is not None else self._hub.oldest(self._seat.cafe_id) - 1 - self._seat.cursor
         return self._seat.scanned + unread > self._hub.limits.replay_events_max
 
@@ -172,13 +184,13 @@ class Recovery:
         told, limit = hub.head(seat.cafe_id), hub.limits.replay_page_events
         async with hub.readers:
             page = await self._reader.log(seat.cafe_id, seat.cursor, limit, self._about)
-            await self._complete_tickets(page)
+            orders = await self._complete(page)
         seat.scanned += len(page)
         size = 0
         for recorded in page:
             if recorded.offset > hub.head(seat.cafe_id) or not hub.seats.holds(seat):
                 return
-            size += self._send(Entry(recorded, hub.tickets.of(recorded.event)))
+            size += self._send(Entry(recorded, hub.tickets.of(recorded.event), orders.get(recorded.offset)))
             if size >= hub.limits.replay_chunk_bytes:
                 await seat.session.stream.wait_send_all_might_not_block()
                 size = 0
@@ -194,10 +206,14 @@ class Recovery:
             return 0
         if not seat.session.send(frame):
             self._hub.seats.give_up(seat)  # it has ended, and is told why by whoever ended it
+        elif self._for_till:
+            self._hub.pushed(seat.session, entry.offset)
         return len(frame)
 
-    async def _complete_tickets(self, page: Sequence[Recorded]) -> None:
-        """Only some rooms depend on more than the event itself."""
+    async def _complete(self, page: Sequence[Recorded]) -> Mapping[int, Order]:
+        """Only some rooms depend on more than the event itself; those of tills, on the whole order."""
+        if self._for_till:
+            return await self._hub.orders_in(self._seat.cafe_id, page) if page else {}
         for recorded in page:
             self._hub.tickets.note(recorded, live=False)
         if self._seat.room.startswith("user:"):
@@ -205,3 +221,4 @@ class Recovery:
         elif ":kitchen" in self._seat.room or ":station:" in self._seat.room:
             orders = [recorded for recorded in page if not isinstance(recorded.event, e.QueueMoved)]
             await self._hub.look_up(self._seat.cafe_id, orders)
+        return {}

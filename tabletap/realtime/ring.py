@@ -8,9 +8,10 @@ import structlog
 
 from tabletap.actors.ports import Recorded
 from tabletap.domain.base import OrderId
+from tabletap.domain.order import Order
 
-from .audience import Cast, audience
-from .frames import encode
+from .audience import TOLD_TO_TILLS, Cast, audience
+from .frames import encode, event_json
 from .payloads import Data
 from .telling import Told
 from .tickets import Ticket
@@ -19,13 +20,15 @@ log = structlog.get_logger(__name__)
 
 
 class Entry:
-    """An event and what it says to each room. Built when somebody listens; each room's frame exists once."""
+    """An event and what it says to each room. Built when somebody listens; each room's frame exists once.
+    ``order``: as it was after the event, where a till may have to be told."""
 
-    __slots__ = ("_casts", "_payloads", "_told", "recorded", "tickets")
+    __slots__ = ("_casts", "_payloads", "_told", "order", "recorded", "tickets")
 
-    def __init__(self, recorded: Recorded, tickets: Mapping[OrderId, Ticket]) -> None:
+    def __init__(self, recorded: Recorded, tickets: Mapping[OrderId, Ticket], order: Order | None = None) -> None:
         self.recorded = recorded
         self.tickets = tickets
+        self.order = order
         self._casts: dict[str, Cast] | None = None
         self._told: dict[str, Told] = {}
         self._payloads: dict[int, tuple[Data, bytes]] = {}
@@ -35,10 +38,15 @@ class Entry:
         return self.recorded.offset
 
     @property
+    def lacks_order(self) -> bool:
+        """Whether nobody told a till when this was news, so that only the log knows how the order stood then."""
+        return self.order is None and isinstance(self.recorded.event, TOLD_TO_TILLS)
+
+    @property
     def casts(self) -> dict[str, Cast]:
         if self._casts is None:
             try:
-                self._casts = {cast.room: cast for cast in audience(self.recorded, self.tickets)}
+                self._casts = {cast.room: cast for cast in audience(self.recorded, self.tickets, self.order)}
             except Exception:
                 # A bug in the table must not keep the events behind this one from anybody.
                 log.exception("audience_failed", event_id=self.recorded.event_id)
@@ -56,6 +64,15 @@ class Entry:
         """The same as bytes."""
         told = self.told(room)
         return None if told is None else told.frame
+
+    def json(self, room: str) -> bytes | None:
+        """The same without its frame."""
+        cast = self.casts.get(room)
+        if cast is None:
+            return None
+        recorded = self.recorded
+        at_ms = int(recorded.at.timestamp() * 1000)
+        return event_json(cast.type, room, recorded.offset, recorded.event_id, at_ms, self._encoded(cast.data))
 
     def _encoded(self, data: Data) -> bytes:
         # By identity: equal payloads of one event are one object. Kept beside it, so that the identity stays its own.

@@ -27,7 +27,9 @@ class Whom(msgspec.Struct, frozen=True, kw_only=True):
     exclude_users: frozenset[str] = frozenset()
 
     def takes(self, role: Role, user: str | None) -> bool:
-        """Whether it is for somebody."""
+        """Whether it is for somebody. A till is nobody: it hears what is said to tills."""
+        if role is Role.TILL and role not in self.include_roles:
+            return False
         if role in self.exclude_roles or user in self.exclude_users:
             return False
         if not self.include_roles and not self.include_users:

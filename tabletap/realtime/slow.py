@@ -15,6 +15,7 @@ from functools import partial
 import trio
 
 from tabletap.actors.ports import Reader
+from tabletap.domain.access import pos_room
 from tabletap.domain.base import CafeId
 
 from .hub import Hub
@@ -74,8 +75,9 @@ class SlowClient:
         recovery = Recovery(self._hub, self._reader, seat, self._snapshot_of(seat.room))
         try:
             if self._hub.seats.holds(seat):
-                async with self._hub.readers:
-                    await recovery.resync()
+                if seat.room != pos_room(self._cafe_id):  # a till is told everything, however late
+                    async with self._hub.readers:
+                        await recovery.resync()
                 await recovery.run()
         finally:
             self._hub.seats.give_up(seat)

@@ -1,5 +1,5 @@
-"""What an order's later events leave unsaid and a room's door has to know: whose it is, which station makes which line,
-and since when the kitchen has it.
+"""What an order's later events leave unsaid and a room's door has to know: whose it is, how it came, which station
+makes which line, and since when the kitchen has it.
 
 None of these facts ever changes once it holds (a line keeps its station, a release has one offset). So a ticket may be
 applied to any event of its order, older or newer than the ticket itself, and who replays hears what was heard live.
@@ -13,7 +13,7 @@ import msgspec
 from tabletap.actors.ports import Reader, Recorded
 from tabletap.domain import events as e
 from tabletap.domain.base import CafeId, Event, OrderId
-from tabletap.domain.vocabulary import OrderStatus
+from tabletap.domain.vocabulary import Channel, OrderStatus
 
 BEFORE = 0
 """The offset of what was so already when it was looked up, and of lines that are older than the release."""
@@ -27,6 +27,7 @@ class Ticket(msgspec.Struct, frozen=True):
     lines: dict[int, tuple[str, int]] = {}
     released_at: int | None = None
     whole: bool = False
+    channel: Channel | None = None
 
     def stations_at(self, offset: int) -> dict[int, str]:
         return {line: station for line, (station, since) in self.lines.items() if since <= offset}
@@ -42,6 +43,7 @@ class Ticket(msgspec.Struct, frozen=True):
         releases = [at for at in (self.released_at, other.released_at) if at is not None]
         return Ticket(
             customer_id=self.customer_id if self.customer_id is not None else other.customer_id,
+            channel=self.channel or other.channel,
             lines=lines,
             released_at=max(releases, default=None),
             whole=self.whole or other.whole,
@@ -66,6 +68,7 @@ def told_by(recorded: Recorded) -> Ticket | None:
         case e.OrderPlaced() as placed:
             return Ticket(
                 customer_id=placed.customer.id if placed.customer else None,
+                channel=placed.channel,
                 lines=_lines(placed.lines, BEFORE),
                 released_at=recorded.offset if placed.released else None,
                 whole=True,
@@ -74,6 +77,7 @@ def told_by(recorded: Recorded) -> Ticket | None:
             customer = released.placed.customer
             return Ticket(
                 customer_id=customer.id if customer else None,
+                channel=released.placed.channel,
                 lines=_lines((*released.placed.lines, *released.lines), BEFORE),
                 released_at=recorded.offset,
             )
@@ -121,6 +125,10 @@ class Tickets:
     def of(self, event: Event) -> dict[OrderId, Ticket]:
         return {order_id: self._known[order_id] for order_id in orders_in(event) if order_id in self._known}
 
+    def is_of_counter(self, order_id: OrderId) -> bool:
+        """Whether it is known that the order was rung up at the counter."""
+        return self._of(order_id).channel is Channel.COUNTER
+
     def _of(self, order_id: OrderId) -> Ticket:
         known = self._known.get(order_id)
         if known is None:
@@ -149,6 +157,7 @@ def tickets_from(reader: Reader) -> TicketSource:
             closed = view.status in (OrderStatus.COMPLETED, OrderStatus.CANCELLED)
             found[order_id] = Ticket(
                 customer_id=subject.customer_id if subject else None,
+                channel=view.channel,
                 lines={line.line: (line.station, BEFORE) for line in view.items},
                 released_at=BEFORE if view.in_kitchen or closed else None,
                 whole=True,

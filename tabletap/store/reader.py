@@ -1,6 +1,6 @@
 """Questions answered from the projections and the log. Implements ``actors.ports.Reader``."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -138,6 +138,17 @@ class Reader:
             )
             both = f"({about_it}) UNION ALL ({about_none}) {rest}"
             rows = await self._fetch(both, cafe_id, after, limit, order_id)
+        return [codec.recorded(row) for row in rows]
+
+    async def history(self, cafe_id: CafeId, order_ids: Collection[OrderId], before: int) -> Sequence[Recorded]:
+        """All events about these orders below an offset, in their order."""
+        rows = await self._fetch(
+            f"""SELECT {codec.RECORDED} FROM events
+                WHERE cafe_id = $1 AND order_id = ANY ($2) AND "offset" < $3 ORDER BY "offset" """,
+            cafe_id,
+            list(order_ids),
+            before,
+        )
         return [codec.recorded(row) for row in rows]
 
     async def head(self, cafe_id: CafeId) -> int:

@@ -1,6 +1,6 @@
 """Removes what has outlived its purpose. Nothing here may change an answer: expired is expired, removed or not."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
@@ -9,10 +9,16 @@ import trio
 from tabletap.store.jobs import forget_done
 from tabletap.store.pool import Database, DatabaseDown, Retry
 from tabletap.store.revocations import forget_revocations
+from tabletap.store.till_book import forget_lines
+from tabletap.store.till_keys import forget_keys
 
 log = structlog.get_logger(__name__)
 
 EVERY_S: Final = 60.0
+
+REVOKED_KEYS_KEPT: Final = timedelta(days=90)
+LINES_KEPT: Final = timedelta(days=14)
+"""Of the log of what passes between tills and us; the events themselves are kept for good."""
 
 PAGE: Final = 5_000
 """Rows removed at once: a long delete would hold back vacuum and stand in the way of a shutdown."""
@@ -54,5 +60,7 @@ async def keep_sweeping(database: Database) -> None:
             await forget_expired_answers(database, datetime.now(UTC))
             await forget_done_jobs(database, datetime.now(UTC))
             await database.transact(lambda connection: forget_revocations(connection, datetime.now(UTC)))
+            await database.transact(lambda connection: forget_keys(connection, datetime.now(UTC) - REVOKED_KEYS_KEPT))
+            await database.transact(lambda connection: forget_lines(connection, datetime.now(UTC) - LINES_KEPT))
         except (DatabaseDown, Retry) as trouble:
             log.info("sweep_waits", trouble=str(trouble))

@@ -22,10 +22,11 @@ from tabletap.domain.access import (
 )
 from tabletap.domain.base import By, CafeId, OrderId, Role
 from tabletap.domain.errors import Code, Refusal
+from tabletap.domain.till import Scope
 
 OWN, FOREIGN = (CafeId(UUID(f"00000000-0000-7000-8000-00000000000{n}")) for n in (1, 2))
 ORDER, OTHER = (OrderId(UUID(f"00000000-0000-7000-8000-0000000000a{n}")) for n in (1, 2))
-PEOPLE = [role for role in Role if role not in (Role.SYSTEM, Role.ADMIN)]
+PEOPLE = [role for role in Role if role not in (Role.SYSTEM, Role.ADMIN, Role.TILL)]
 
 PUBLIC = Access(roles=frozenset(), public=True)
 OF_OWN_ORDER = Access(roles=access.STAFF, own_order=True)
@@ -50,6 +51,7 @@ ALLOWED = {
     "manager": {"public", "own order", "staff", "crew", "management"},
     "owner": {"public", "own order", "staff", "crew", "management"},
     "admin": {"public", "own order", "staff", "crew", "management", "installation"},
+    "till": {"public"},
 }
 OPERATIONS = {
     "public": PUBLIC,
@@ -159,9 +161,10 @@ HEARS = {
     "staff": EVERYWHERE | {"kitchen", "station:bar", "role:staff", "payments"},
     "kitchen": EVERYWHERE | {"kitchen", "station:bar", "role:kitchen"},
     "counter": EVERYWHERE | {"role:counter", "payments"},
-    "manager": set(ROOMS),
-    "owner": set(ROOMS),
-    "admin": set(ROOMS),
+    "manager": set(ROOMS) - {"pos"},
+    "owner": set(ROOMS) - {"pos"},
+    "admin": set(ROOMS) - {"pos"},
+    "till": {"pos"},
 }
 
 
@@ -268,3 +271,25 @@ def test_no_text_breaks_the_reading_of_a_room(name: str) -> None:
     for text in (name, f"cafe:{name}", f"cafe:{OWN}:{name}", f"order:{name}"):
         room = parse_room(text)
         assert room is None or may_hear(person("admin"), room, None) in (True, False)
+
+
+# -- tills
+
+
+@pytest.mark.parametrize("needed", Scope)
+@pytest.mark.parametrize("scopes", [(), (Scope.READ,), (Scope.WRITE,), tuple(Scope)])
+def test_a_till_may_what_its_key_is_good_for_at_its_own_cafe(needed: Scope, scopes: tuple[Scope, ...]) -> None:
+    till = Principal(role=Role.TILL, user="till:1", cafes=frozenset({OWN}), scopes=frozenset(scopes))
+    operation = Access(access.MANAGEMENT, till=needed)
+    assert (may_act(till, operation, OWN) is None) == (needed in scopes)
+    assert may_act(till, operation, FOREIGN) is not None
+    assert may_act(till, Access(frozenset({Role.TILL})), OWN) is not None, "only a scope lets a till do anything"
+
+
+def test_a_till_hears_nothing_but_its_room_whatever_it_is_called() -> None:
+    till = Principal(role=Role.TILL, user="ann", cafes=frozenset({OWN}), scopes=frozenset(Scope))
+    subject = Subject(OWN, ORDER, "ann")
+    for name in (f"order:{ORDER}", f"payment:{ORDER}", f"flow:{ORDER}", "user:ann"):
+        room = parse_room(name)
+        assert room is not None
+        assert not may_hear(till, room, subject)

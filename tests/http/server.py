@@ -18,7 +18,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,24 @@ class Server:
         tokens = {role: self.token(role, cafe_id) for role in ROLES}
         return Cafe(cafe_id, slug, opened.json()["settings"], tokens)
 
+    # -- tills
+
+    def key(self, cafe: Cafe, *scopes: str, name: str | None = None) -> Any:
+        """A till's key as it is shown once; for no scope in particular: for all of them."""
+        body = {"name": name or f"Till {next(_numbers)}", **({"scopes": scopes} if scopes else {})}
+        made = self.call("POST", f"/api/{cafe.slug}/pos-keys", cafe.tokens["owner"], body)
+        assert made.status_code == 201, made.text
+        return made.json()
+
+    def ask(self, cafe: Cafe, key: str, path: str, body: Any = None, **query: Any) -> httpx.Response:
+        """What a till asks of ``/api/SLUG/`` with its key."""
+        method = "GET" if body is None else "POST"
+        return self.call(method, f"/api/{cafe.slug}/{path}", None, body, headers=of_till(cafe, key), params=query)
+
+    def till(self, cafe: Cafe, key: str, **query: Any) -> AbstractAsyncContextManager["Socket"]:
+        """A till that was welcomed at its door."""
+        return self.socket("pos", cafe, None, headers={"X-API-Key": key}, **query)
+
     # -- REST
 
     def call(
@@ -222,6 +240,8 @@ class Server:
 
     def door(self, door: str, cafe: Cafe | None, **query: Any) -> str:
         """The address of a door."""
+        if door == "pos" and cafe is not None:
+            door, cafe = f"pos/{cafe.slug}", None
         asked = {**({"cafe": cafe.slug} if cafe else {}), **{name.rstrip("_"): text for name, text in query.items()}}
         return str(httpx.URL(f"{self.url}/ws/{door}", params=asked))
 
@@ -246,17 +266,26 @@ class Server:
 
     @asynccontextmanager
     async def socket(
-        self, door: str, cafe: Cafe | None, token: str | None, *, subprotocols: tuple[str, ...] = (), **query: Any
+        self,
+        door: str,
+        cafe: Cafe | None,
+        token: str | None,
+        *,
+        subprotocols: tuple[str, ...] = (),
+        headers: Mapping[str, str] | None = None,
+        **query: Any,
     ) -> AsyncIterator["Socket"]:
         """A client that was welcomed at a door."""
         url = "ws" + self.door(door, cafe, **query).removeprefix("http")
-        headers = [] if token is None else [(b"authorization", b"Bearer " + token.encode())]
+        brought = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+        if token is not None:
+            brought.append((b"authorization", b"Bearer " + token.encode()))
         failure: BaseException | None = None
         try:
             async with trio.open_nursery() as nursery:
                 with trio.fail_after(PATIENCE_S):
                     connection = await connect_websocket_url(
-                        nursery, url, extra_headers=headers, subprotocols=subprotocols, message_queue_size=1000
+                        nursery, url, extra_headers=brought, subprotocols=subprotocols, message_queue_size=1000
                     )
                 try:
                     socket = Socket(connection)
@@ -330,6 +359,11 @@ class Socket:
         reason = self.connection.closed
         assert reason is not None
         return int(reason.code)
+
+
+def of_till(cafe: Cafe, key: str) -> dict[str, str]:
+    """The headers of a till."""
+    return {"X-API-Key": key, "X-Tenant-ID": cafe.slug}
 
 
 def new_key() -> str:

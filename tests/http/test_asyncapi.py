@@ -74,7 +74,7 @@ def test_whatever_it_points_at_is_there(document: Any) -> None:
 def test_it_tells_of_every_event_door_room_operation_and_close_code(document: Any) -> None:
     channels, messages = document["channels"], document["components"]["messages"]
     assert {channel["address"] for channel in channels.values()} == {
-        *(f"/ws/{door}" for door in DOORS),
+        *(f"/ws/{name}/{{cafe}}" if door.till else f"/ws/{name}" for name, door in DOORS.items()),
         *Hears,
         "cafe:{id}:role:{role}",
         "/ws/{door}",

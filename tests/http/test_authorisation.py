@@ -19,7 +19,7 @@ from tabletap.http.operations import OPERATIONS
 from tabletap.http.operations.base import Key
 from tabletap.http.sockets.table import DOORS
 
-from .server import MENU, PREPAY, ROLES, SETTINGS, Cafe, Server, fields_at_fault, new_key, problem_of
+from .server import MENU, PREPAY, ROLES, SETTINGS, Cafe, Server, fields_at_fault, new_key, of_till, problem_of
 
 STAFF = frozenset({"staff", "counter", "manager", "owner", "admin"})
 CREW = STAFF | {"kitchen"}
@@ -85,6 +85,12 @@ class Premises:
         endpoint = there[0] if there else self.server.call("POST", path, self.server.admin, body).json()
         return self.of_cafe(endpointId=endpoint["endpointId"], **more)
 
+    def of_till_key(self) -> Fields:
+        """A key of the cafe's, a new one where it was revoked."""
+        there = self.server.call("GET", f"/api/{self.cafe.slug}/pos-keys", self.server.admin).json()["keys"]
+        good = [key for key in there if "revokedAt" not in key and key["name"] == "Of the premises"]
+        return self.of_cafe(keyId=(good or [self.server.key(self.cafe, name="Of the premises")])[0]["keyId"])
+
     def of_message(self) -> Fields:
         """A message on its way there."""
         sent = self.server.perform("endpoints.test", self.of_endpoint(), self.server.admin)
@@ -110,13 +116,14 @@ SHIFT: Mapping[str, Any] = {
 
 class Case(NamedTuple):
     """``roles``: of the cafe's own people; ``public``: no token is needed; ``own``: also for the order's customer;
-    ``account``: also for the customer who is named, by their token."""
+    ``account``: also for the customer who is named, by their token; ``till``: also for tills with such a key."""
 
     roles: frozenset[str]
     fields: Callable[[Premises], Fields]
     public: bool = False
     own: bool = False
     account: bool = False
+    till: str | None = None
 
 
 CASES: Mapping[str, Case] = {
@@ -160,15 +167,15 @@ CASES: Mapping[str, Case] = {
     "credits.add": Case(STAFF, lambda p: p.of_cafe(customerId=p.anns_name, amount=100, reason="sorry")),
     "credits.deduct": Case(MANAGEMENT, lambda p: p.of_cafe(customerId=p.anns_name, amount=1, reason="a slip")),
     "gift_cards.issue": Case(MANAGEMENT, lambda p: p.of_cafe(amount=100, reason="sorry")),
-    "gift_cards.balance": Case(CREW, lambda p: p.of_card(), public=True),
-    "gift_cards.history": Case(STAFF, lambda p: p.of_card()),
-    "gift_cards.deduct": Case(STAFF, lambda p: p.of_card(amount=1, orderId="R-7")),
-    "gift_cards.refund": Case(STAFF, lambda p: p.of_card(amount=1, transactionId=p.used)),
+    "gift_cards.balance": Case(CREW, lambda p: p.of_card(), public=True, till="read"),
+    "gift_cards.history": Case(STAFF, lambda p: p.of_card(), till="read"),
+    "gift_cards.deduct": Case(STAFF, lambda p: p.of_card(amount=1, orderId="R-7"), till="write"),
+    "gift_cards.refund": Case(STAFF, lambda p: p.of_card(amount=1, transactionId=p.used), till="write"),
     "gift_cards.of_order": Case(STAFF, lambda p: p.of_order(), own=True),
-    "loyalty.points": Case(STAFF, lambda p: p.of_number()),
-    "loyalty.history": Case(STAFF, lambda p: p.of_number()),
-    "loyalty.add": Case(STAFF, lambda p: p.of_number(points=1, reason="sorry")),
-    "loyalty.redeem": Case(STAFF, lambda p: p.of_number(points=1)),
+    "loyalty.points": Case(STAFF, lambda p: p.of_number(), till="read"),
+    "loyalty.history": Case(STAFF, lambda p: p.of_number(), till="read"),
+    "loyalty.add": Case(STAFF, lambda p: p.of_number(points=1, reason="sorry"), till="write"),
+    "loyalty.redeem": Case(STAFF, lambda p: p.of_number(points=1), till="write"),
     "loyalty.of_order": Case(STAFF, lambda p: p.of_order(), own=True),
     "loyalty.redeem_on_order": Case(STAFF, lambda p: p.of_order(points=1), own=True),
     "tips.get": Case(CREW, lambda p: p.of_cafe()),
@@ -205,6 +212,17 @@ CASES: Mapping[str, Case] = {
     "cafes.announce": Case(MANAGEMENT, lambda p: p.of_cafe(text="closing soon", excludeRoles=["customer"])),
     "connections.list": Case(MANAGEMENT, lambda p: p.of_cafe()),
     "connections.count": Case(ADMIN, lambda p: {}),
+    "pos.health": Case(MANAGEMENT, lambda p: p.of_cafe(), till="read"),
+    "pos.pending": Case(MANAGEMENT, lambda p: p.of_cafe(), till="read"),
+    "pos.events": Case(MANAGEMENT, lambda p: p.of_cafe(after=0), till="read"),
+    "pos.status": Case(MANAGEMENT, lambda p: p.of_cafe(), till="read"),
+    "pos.batch": Case(STAFF, lambda p: p.of_cafe(updates=[{"orderId": p.order["id"], "move": "accept"}]), till="write"),
+    "pos.log": Case(MANAGEMENT, lambda p: p.of_cafe()),
+    "pos.test": Case(MANAGEMENT, lambda p: p.of_cafe(text="hello")),
+    "pos_keys.make": Case(MANAGEMENT, lambda p: p.of_cafe(name=f"Till {new_key()}")),
+    "pos_keys.list": Case(MANAGEMENT, lambda p: p.of_cafe()),
+    "pos_keys.rotate": Case(MANAGEMENT, lambda p: p.of_till_key()),
+    "pos_keys.revoke": Case(MANAGEMENT, lambda p: p.of_till_key()),
     "installation.revoke": Case(ADMIN, lambda p: {"user": f"nobody-{new_key()}"}),
     "webhooks.list": Case(ADMIN, lambda p: {}),
     "webhooks.rejections": Case(ADMIN, lambda p: {}),
@@ -243,6 +261,9 @@ DOOR_CASES: Mapping[str, DoorCase] = {
     "admin": DoorCase(MANAGEMENT),
 }
 
+DOORS_OF_TILLS = {"pos"}
+"""The others are people's."""
+
 REFUSALS_OF_A_PERSON = {"AUTH_REQUIRED", "INVALID_TOKEN", "TOKEN_EXPIRED", "FORBIDDEN"}
 
 
@@ -260,7 +281,11 @@ def foreign_order(server: Server) -> Any:
 def test_every_operation_and_every_door_has_a_case() -> None:
     signed = {name for name, operation in OPERATIONS.items() if operation.signed_bytes}  # see test_webhooks
     assert CASES.keys() | signed == OPERATIONS.keys()
-    assert DOOR_CASES.keys() == DOORS.keys()
+    assert DOOR_CASES.keys() | DOORS_OF_TILLS == DOORS.keys()
+    assert {name for name, door in DOORS.items() if door.till} == DOORS_OF_TILLS
+    assert {name: op.access.till for name, op in OPERATIONS.items() if op.access.till} == {
+        name: case.till for name, case in CASES.items() if case.till
+    }
 
 
 def key_for(name: str) -> str | None:
@@ -378,6 +403,71 @@ def test_people_of_other_cafes_and_roles_and_orders_are_refused(
         answer = server.perform(name, case.fields(premises), token, key=key_for(name))
         assert (who, problem_of(answer, 403, "FORBIDDEN")["code"]) == (who, "FORBIDDEN")
     assert server.footprint(server.a, server.b) == before
+
+
+# -- tills
+
+
+@pytest.fixture(scope="module")
+def keys(server: Server) -> Mapping[str, str]:
+    """Keys by what they are good for: at cafe A, and at the other one."""
+    return {
+        "read": server.key(server.a, "read")["key"],
+        "write": server.key(server.a, "write")["key"],
+        "other": server.key(server.b)["key"],
+    }
+
+
+def by_till(name: str, fields: Fields, cafe: Cafe, key: str, server: Server) -> httpx.Response:
+    """An operation as a till of ``cafe`` would ask for it."""
+    operation = OPERATIONS[name]
+    body = {field: value for field, value in fields.items() if field not in operation.params}
+    headers = {**of_till(cafe, key), "idempotency-key": new_key()}
+    sent: Any = {"params": body} if operation.method == "GET" else {"json": body}
+    return server.http.request(operation.method, operation.path.format(**fields), headers=headers, **sent)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_till_does_what_its_key_is_good_for_and_nothing_else(
+    name: str, server: Server, premises: Premises, keys: Mapping[str, str]
+) -> None:
+    case = CASES[name]
+    if case.public:
+        return
+    before = server.footprint(server.a, server.b)
+    for scope in ("read", "write"):
+        if scope != case.till:
+            problem_of(by_till(name, case.fields(premises), server.a, keys[scope], server), 403, "FORBIDDEN")
+    if OPERATIONS[name].of_cafe and "cafe" in OPERATIONS[name].params:
+        for cafe, key in ((server.b, keys["other"]), (server.a, keys["other"]), (server.b, keys["read"])):
+            problem_of(by_till(name, case.fields(premises), cafe, key, server), 403, "FORBIDDEN")
+        problem_of(by_till(name, case.fields(premises), server.a, "tt_wrong", server), 401, "INVALID_TOKEN")
+    assert server.footprint(server.a, server.b) == before
+    if case.till is not None:
+        admitted(by_till(name, case.fields(premises), server.a, keys[case.till], server))
+
+
+async def test_the_door_of_tills_opens_to_keys_of_its_cafe_and_to_nobody_else(
+    server: Server, premises: Premises, keys: Mapping[str, str]
+) -> None:
+    for token in (None, *server.a.tokens.values(), server.admin, premises.order["trackingToken"], keys["read"]):
+        problem_of(server.knock("pos", server.a, token), 401, "AUTH_REQUIRED")
+    for headers, status, code in (
+        ({"X-API-Key": "tt_wrong"}, 401, "INVALID_TOKEN"),
+        ({"X-API-Key": server.a.tokens["owner"]}, 401, "INVALID_TOKEN"),
+        ({"X-API-Key": keys["other"]}, 403, "FORBIDDEN"),
+        ({"X-API-Key": keys["write"]}, 403, "FORBIDDEN"),
+        ({"X-API-Key": keys["read"], "X-Tenant-ID": server.b.slug}, 403, "FORBIDDEN"),
+    ):
+        problem_of(server.knock("pos", server.a, None, headers=headers), status, code)
+    for till in ("x" * 65, "a\nb", "-", "4111 1111 1111 1111"):
+        answer = server.knock("pos", server.a, None, headers={"X-API-Key": keys["read"]}, till=till)
+        problem_of(answer, 400, "VALIDATION_ERROR")
+    for door in DOOR_CASES:
+        problem_of(server.knock(door, server.a, None, headers=of_till(server.a, keys["read"])), 401, "AUTH_REQUIRED")
+    async with server.till(server.a, keys["read"]) as till:
+        assert till.welcome["cafeId"] == server.a.id
+        assert till.welcome["rooms"] == [f"cafe:{server.a.id}:pos"]
 
 
 def admitted(answer: httpx.Response) -> None:
@@ -540,7 +630,10 @@ async def test_a_socket_of_one_cafe_does_nothing_at_another_that_its_message_nam
             socket = await stack.enter_async_context(server.socket("orders", server.b, token))
             answer = await socket.perform(name, CASES[name].fields(premises), key=key_for(name))
             assert server.a.id not in str(answer)
-            assert premises.order["id"] not in str(answer)
+            if name == "pos.batch":  # tells which of many it is about, and that it knows none such
+                assert [one["refused"]["code"] for one in answer["data"]["results"]] == ["NOT_FOUND"]
+            else:
+                assert premises.order["id"] not in str(answer)
             assert server.a.slug not in str(answer.get("data"))
     assert server.footprint(server.a) == before
 

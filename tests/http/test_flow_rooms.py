@@ -48,10 +48,14 @@ async def subscribe(store: MemoryStore, who: Guest, flow: UUID, **more: Any) -> 
         gate=nothing,
         watch=nothing,
         presence=nothing,
+        keyring=nothing,
+        tills=nothing,
         limits={},
         now=nothing,
     )
-    commands = Commands(dispatcher=nothing, hub=hub, reader=store, auth=nothing, doors=doors, message_depth=32)
+    commands = Commands(
+        dispatcher=nothing, hub=hub, reader=store, auth=nothing, doors=doors, tills=nothing, message_depth=32
+    )
     said = {"op": "subscribe", "id": 1, "room": f"flow:{flow}", **more}
     with trio.fail_after(10):
         await commands.answer(cast("Any", session), who, msgspec.json.encode(said))

@@ -101,7 +101,7 @@ def test_asking_how_long_to_wait_takes_nothing() -> None:
 
 class Scene:
     def __init__(self, **settings: Any) -> None:
-        told: Any = {"window_s": 60.0, "failed_handshakes": 3, "floods": 2, "places": 3, "keys": 100}
+        told: Any = {"window_s": 60.0, "failed_handshakes": 3, "wrong_keys": 3, "floods": 2, "places": 3, "keys": 100}
         hub = Hub()
         self.watch = Watch(Sending(hub, Ids(), lambda: NOON), WatchSettings(**{**told, **settings}))
         self.admin = FakeSession()

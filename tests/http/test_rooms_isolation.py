@@ -31,10 +31,12 @@ OF_CAFE: Mapping[str, frozenset[str]] = {
     ":payments": STAFF,
     ":presence": CREW,
     ":alerts": MANAGEMENT,
+    ":pos": frozenset(),
     ":station:bar": KITCHEN,
     ":station:kitchen": KITCHEN,
     **{f":role:{role}": MANAGEMENT | {role} for role in ROLES},
     ":role:system": MANAGEMENT,
+    ":role:till": MANAGEMENT,
 }
 """Who hears the rooms of their own cafe."""
 
@@ -134,7 +136,8 @@ def test_every_room_and_every_door_has_a_case_here() -> None:
     """Else somebody has made one without saying who may hear it."""
     fixed = {part.removeprefix(":") for part in OF_CAFE if part.count(":") < 2}
     assert fixed == CAFE_ROOMS.keys()
-    assert {door: frozenset(role.value for role in entrance.roles) for door, entrance in DOORS.items()} == AT_DOORS
+    of_people = {door: entrance for door, entrance in DOORS.items() if not entrance.till}
+    assert {door: frozenset(role.value for role in entrance.roles) for door, entrance in of_people.items()} == AT_DOORS
     patterns = {f"cafe:{{id}}{part}" for part in OF_CAFE if ":role:" not in part and ":station:" not in part}
     patterns |= {"cafe:{id}:station:{name}", *(f"{kind}:{{id}}" for kind in KINDS)}
     assert patterns == set(Hears) - UNASKED
@@ -211,6 +214,23 @@ async def test_a_customer_of_two_cafes_hears_in_each_only_that_one(server: Serve
         assert created["room"] == f"user:{scene.ann}"
 
 
+async def test_a_till_hears_the_room_of_its_cafes_tills_and_no_other(server: Server) -> None:
+    scene = Scene(server)
+    async with AsyncExitStack() as stack:
+        owner = await heard_by_owner(scene, stack)
+        key, theirs = server.key(scene.cafe)["key"], server.key(server.b)["key"]
+        till = await stack.enter_async_context(server.till(scene.cafe, key))
+        stranger = await stack.enter_async_context(server.till(server.b, theirs))
+        own = f"cafe:{scene.cafe.id}:pos"
+        await forbidden(till, (room for room in scene.rooms if room != own))
+        await forbidden(stranger, scene.rooms)
+        await everything_happens(scene, owner, stack)
+        heard = [message for message in await till.silence() if "eventId" in message]
+        assert {message["room"] for message in heard} == {own}
+        assert {message["type"] for message in heard} == {"new_order", "order_updated"}
+        assert scene.mentioned_in(await stranger.silence()) == []
+
+
 # -- people of the cafe itself
 
 
@@ -252,7 +272,7 @@ async def test_a_role_hears_the_rooms_it_has_business_in_and_no_others(door: str
             assert everybodys <= rooms <= may | everybodys
             if role != "customer":
                 assert set(socket.welcome["rooms"]) <= rooms, "a door's own rooms are heard there"
-                unspoken = {":role:system"} | ({":role:customer"} if role not in MANAGEMENT else set())
+                unspoken = {":role:system", ":role:till"} | ({":role:customer"} if role not in MANAGEMENT else set())
                 assert {f"cafe:{scene.cafe.id}{part}" for part in OF_CAFE if part not in unspoken} & may <= rooms
 
 

@@ -61,6 +61,8 @@ KNOWN: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
     "endpoints.create": lambda ids: {"url": "http://127.0.0.1:1/"},
     "endpoints.change": lambda ids: {"url": "http://127.0.0.1:2/"},
     "endpoints.replay": lambda ids: {"messageId": ids["messageId"]},
+    "pos.batch": lambda ids: {"updates": [{"orderId": ids["orderId"], "move": "start"}]},
+    "pos_keys.make": lambda ids: {"name": "Front"},
     "tokens.revoke": lambda ids: {"tokenId": ids["jobId"]},
     "installation.revoke": lambda ids: {"user": ids["jobId"]},
     "gift_cards.deduct": lambda ids: {"amount": 5},
@@ -109,6 +111,7 @@ def ids(server: Server) -> Mapping[str, str]:
         "line": "1",
         "endpointId": endpoint.json()["endpointId"],
         "messageId": message.json()["messageId"],
+        "keyId": server.key(cafe)["keyId"],
         "webhookId": webhook["webhookId"],
         "other": server.place(cafe)["id"],
     }
@@ -174,6 +177,8 @@ def test_every_answer_is_one_that_the_document_tells_of(
                 case.body["orderId"] = ids["orderId"]
             if operation.cafe_by is Named.QUERY:
                 case.query = {**(case.query or {}), "cafe": ids["cafe"], "customerId": "ann"}
+            if case.headers is not None:
+                case.headers.pop("X-API-Key", None)  # a person asks here; see test_tills
             if asked == 0 and name in KNOWN:
                 case.body = KNOWN[name](ids)
         asked += 1

@@ -142,7 +142,9 @@ class Door:
         self.taken: list[Heard] = []
         self.outcome = outcome
         services: Any = SimpleNamespace(providers={"us": self}, inbox=self)
-        tight = RateLimits(address_per_min=1, user_per_min=1, operation_per_min=1, burst=1, keys=10)
+        tight = RateLimits(
+            address_per_min=1, user_per_min=1, operation_per_min=1, burst=1, keys=10, till_per_min=1, till_burst=1
+        )
         self.dispatcher = Dispatcher(services, RateLimiter(tight))
 
     def handle_webhook(self, headers: Mapping[str, str], body: bytes) -> Heard:

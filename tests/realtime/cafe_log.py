@@ -1,7 +1,7 @@
 """A cafe's log written by the domain itself at random, a reader of it, and sessions that collect what they are sent."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,7 @@ from tabletap.domain.messages import NoteRefund, Release, Settle
 from tabletap.domain.vocabulary import Channel, Method
 from tabletap.realtime.audience import Cast, audience
 from tabletap.realtime.frames import encode
+from tabletap.realtime.stories import Stories
 from tabletap.realtime.telling import Batch
 from tabletap.realtime.tickets import Ticket, Tickets, told_by
 
@@ -128,6 +129,7 @@ class Writer:
             needs_approval=waits,
             prepay=prepay,
             released=not waits and not prepay,
+            channel=(Channel.ONLINE, Channel.COUNTER, Channel.TABLE)[len(self._orders) % 3],
         )
         self.events.append(event)
         self._orders[event.order_id] = o.born(event)
@@ -183,9 +185,10 @@ def _unnumbered(facts: e.Numbered) -> Priced:
 def story(records: Iterable[Recorded]) -> dict[str, list[tuple[int, str, Any]]]:
     """What each room must hear of the log: (offset, type, data), from folding it once from its beginning."""
     tickets, rooms = Tickets(10**6), dict[str, list[tuple[int, str, Any]]]()
+    stories = Stories(10**6)
     for record in records:
         tickets.note(record)
-        for cast in audience(record, tickets.of(record.event)):
+        for cast in audience(record, tickets.of(record.event), stories.advance(record)):
             heard = (record.offset, cast.type, msgspec.json.decode(encode(cast.data)))
             rooms.setdefault(cast.room, []).append(heard)
     return rooms
@@ -193,10 +196,10 @@ def story(records: Iterable[Recorded]) -> dict[str, list[tuple[int, str, Any]]]:
 
 def casts_of(*events: Event) -> dict[str, Cast]:
     """What the last of the events says, by room."""
-    tickets, casts = Tickets(10**6), tuple[Cast, ...]()
+    tickets, stories, casts = Tickets(10**6), Stories(10**6), tuple[Cast, ...]()
     for record in logged(*events):
         tickets.note(record)
-        casts = audience(record, tickets.of(record.event))
+        casts = audience(record, tickets.of(record.event), stories.advance(record))
     assert len({cast.room for cast in casts}) == len(casts), "a room hears an event at most once"
     return {cast.room: cast for cast in casts}
 
@@ -222,6 +225,12 @@ class FakeReader:
         ]
         await self.pause()
         return about[:limit]
+
+    async def history(self, cafe_id: CafeId, order_ids: Collection[OrderId], before: int) -> Sequence[Recorded]:
+        await self.pause()
+        found = [record for record in self.records[: before - 1] if record.order_id in order_ids]
+        await self.pause()
+        return found
 
     async def head(self, cafe_id: CafeId) -> int:
         await self.pause()

@@ -11,7 +11,7 @@ from tabletap.domain.base import Event, Kind, OrderId, PaymentId, Ref
 from tabletap.domain.holding import Holding
 from tabletap.domain.menu import Menu
 from tabletap.domain.settings import CafeSettings
-from tabletap.domain.vocabulary import AccountKind, Cause, ItemStatus, Method, OrderStatus, RefundTo
+from tabletap.domain.vocabulary import AccountKind, Cause, Channel, ItemStatus, Method, OrderStatus, RefundTo
 from tabletap.realtime.audience import SILENT, audience
 from tabletap.realtime.catalogue import CATALOGUE, Hears
 from tabletap.realtime.frames import encode
@@ -189,6 +189,7 @@ SAMPLES: tuple[Event, ...] = (
 
 CREW_ROOM = f"cafe:{CAFE}:staff"
 KITCHEN = f"cafe:{CAFE}:kitchen"
+POS = f"cafe:{CAFE}:pos"
 CUSTOMERS = f"cafe:{CAFE}:customers"
 BAR, GRILL = f"cafe:{CAFE}:station:bar", f"cafe:{CAFE}:station:grill"
 
@@ -265,7 +266,8 @@ def test_everybodys_room_is_told_of_items_and_of_ready_numbers_and_nothing_else(
 
 def test_an_order_the_kitchen_has_from_the_start_is_created_everywhere() -> None:
     assert set(types(PLACED)) >= {f"order:{ORDER}", "user:ann", f"cafe:{CAFE}", CREW_ROOM, KITCHEN, BAR, GRILL}
-    assert set(types(PLACED).values()) == {"order_created"}
+    assert types(PLACED).pop(POS) == "new_order"
+    assert {type_ for room, type_ in types(PLACED).items() if room != POS} == {"order_created"}
     assert data(KITCHEN, PLACED)["order"]["items"][0]["station"] == "bar"
 
 
@@ -384,7 +386,7 @@ def test_without_a_ticket_the_kitchen_is_told_rather_than_kept_in_the_dark() -> 
 
 
 def test_a_card_that_was_sold_is_told_to_the_crew_without_its_code() -> None:
-    assert types(CARD_SOLD).keys() >= {CREW_ROOM, f"cafe:{CAFE}"}
+    assert types(CARD_SOLD).keys() >= {CREW_ROOM, f"cafe:{CAFE}", POS}
     assert set(types(CARD_SOLD).values()) == {"gift_card_purchased"}
     told = data(CREW_ROOM, CARD_SOLD)
     assert (told["card"], told["balance"], told["order"]) == ("****-****-****-RC3R", 5000, str(ORDER))
@@ -401,10 +403,34 @@ def test_a_card_that_was_sold_is_told_to_the_crew_without_its_code() -> None:
     assert types(used) == types(issued) == {}
 
 
-def test_points_are_told_to_the_crew_and_to_nobody_else() -> None:
+def test_points_are_told_to_the_crew_and_the_tills_and_to_nobody_else() -> None:
     for event, points, change in ((EARNED, 12, 9), (REDEEMED, 0, -12)):
         rooms = types(event)
         assert set(rooms.values()) == {"loyalty_updated"}
         assert not {KITCHEN, BAR, CUSTOMERS, f"order:{ORDER}", "user:ann"} & set(rooms)
         told = data(CREW_ROOM, event)
         assert (told["phone"], told["points"], told["change"]) == ("+61412345678", points, change)
+        assert data(POS, event) == told
+
+
+def test_a_till_is_told_the_whole_order_as_it_stands_after_each_change() -> None:
+    started = e.ItemsMoved(order_id=ORDER, lines=(1,), to=ItemStatus.STARTED)
+    assert types(PLACED, started)[POS] == "order_updated"
+    order = data(POS, PLACED, started, e.OrderTableMoved(ORDER, "9"))["order"]
+    assert (order["table"], [item["status"] for item in order["items"]]) == ("9", ["started", "queued"])
+    assert order["id"] == data(POS, PLACED)["order"]["id"] == str(ORDER)
+
+
+def test_a_till_hears_nothing_of_an_order_of_the_counter_nor_of_what_is_no_news_of_an_order() -> None:
+    at_the_counter = placed(1, customer=ANN, channel=Channel.COUNTER)
+    for event in SAMPLES:
+        if not isinstance(event, e.OrderPlaced | e.AccountCredited | e.AccountDebited):
+            heard = types(at_the_counter, event)
+            assert POS not in heard, event
+    for event in (INITIATED, CREDITED, e.MenuPublished(Menu("AUD", (), {}, (), (), ()))):
+        assert POS not in types(PLACED, event)
+
+
+def test_a_till_is_told_that_an_order_has_changed_even_where_nobody_knows_how_it_stands() -> None:
+    casts = {cast.room: cast for cast in audience(recorded(e.OrderTableMoved(ORDER, "9"), 1), {})}
+    assert encode(casts[POS].data) == encode({"orderId": ORDER})

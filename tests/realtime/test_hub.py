@@ -11,7 +11,7 @@ import trio
 from tabletap.actors.ports import Publisher, Recorded
 from tabletap.domain import events as e
 from tabletap.domain.base import CafeId, OrderId
-from tabletap.domain.vocabulary import ItemStatus, OrderStatus
+from tabletap.domain.vocabulary import Channel, ItemStatus, OrderStatus
 from tabletap.realtime.hub import Hub, HubLimits
 from tabletap.realtime.telling import Batch
 from tabletap.realtime.tickets import Ticket, tickets_from
@@ -189,8 +189,8 @@ async def test_tickets_out_of_the_projections_tell_who_makes_what_and_whose_it_i
     look_up = tickets_from(FakeReader(logged(order, waiting, done)))  # type: ignore[arg-type]
     nobody = OrderId(ident(99))
     assert await look_up(CAFE, [ORDER, waiting.order_id, nobody]) == {
-        ORDER: Ticket("ann", {1: ("bar", 0), 2: ("grill", 0)}, 0, whole=True),
-        waiting.order_id: Ticket(None, {1: ("bar", 0), 2: ("grill", 0)}, None, whole=True),
+        ORDER: Ticket("ann", {1: ("bar", 0), 2: ("grill", 0)}, 0, whole=True, channel=Channel.TABLE),
+        waiting.order_id: Ticket(None, {1: ("bar", 0), 2: ("grill", 0)}, None, whole=True, channel=Channel.TABLE),
         nobody: Ticket(whole=True),
     }
 

@@ -81,7 +81,7 @@ class Interleaving:
         self.random = random.Random(seed)
         self.records = Writer(seed).write(EVENTS)
         self.reader = FakeReader(self.records[: EVENTS // 3], seed)
-        self.hub = Hub(limits, None, self.reader.tickets)
+        self.hub = Hub(limits, None, self.reader.tickets, self.reader.history)
         self.told = story(self.records)
         rooms = sorted(self.told, key=lambda room: (-len(self.told[room]), room))
         favourites = [room for room in rooms if room.startswith(("cafe:", "user:"))]

@@ -38,7 +38,7 @@ class House:
         self, records: list[Recorded], limits: HubLimits | None = None, rooms: RoomLimits | None = None
     ) -> None:
         self.reader = FakeReader(records)
-        self.hub = Hub(limits, rooms, self.reader.tickets)
+        self.hub = Hub(limits, rooms, self.reader.tickets, self.reader.history)
         self.hub.publish(CAFE, records)
 
     async def subscribe(self, session: FakeSession, room: str, after: int | None, request_id: Any = 1) -> None:

@@ -4,7 +4,7 @@ What it promises is what ``journal_contract`` checks; the Postgres store passes 
 that whoever reads them gets what a log would give back.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -296,6 +296,10 @@ class MemoryStore:
         return [one for one in newer if one.order_id == order_id or (one.order_id is None and one.offset > since)][
             :limit
         ]
+
+    async def history(self, cafe_id: CafeId, order_ids: Collection[OrderId], before: int) -> Sequence[Recorded]:
+        await self._reach()
+        return [one for one in self._events(cafe_id) if one.order_id in order_ids and one.offset < before]
 
     async def head(self, cafe_id: CafeId) -> int:
         await self._reach()

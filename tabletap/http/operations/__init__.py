@@ -19,6 +19,9 @@ from . import (
     loyalty,
     orders,
     payments,
+    pos,
+    pos_keys,
+    pos_log,
     statements,
     tips,
     tokens,
@@ -47,6 +50,9 @@ OPERATIONS: MappingProxyType[str, Operation] = MappingProxyType(
             jobs,
             tokens,
             connections,
+            pos,
+            pos_keys,
+            pos_log,
         )
         for operation in noun.OPERATIONS
     }

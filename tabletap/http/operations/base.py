@@ -22,7 +22,10 @@ from tabletap.domain.access import Access, Principal, Subject
 from tabletap.domain.base import By, CafeId, Kind, OrderId, PaymentId, Ref
 from tabletap.domain.vocabulary import Method
 from tabletap.http.auth import Authenticator
+from tabletap.http.keyring import Keyring
 from tabletap.http.revoked import Revoked
+from tabletap.http.tills import Tills
+from tabletap.realtime.feed import TillFeed
 from tabletap.realtime.presence import Presence
 
 
@@ -78,6 +81,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     auth: Authenticator
     revoked: Revoked
     presence: Presence
+    keyring: Keyring
+    tills: Tills
+    till_feed: TillFeed
     public_url: Callable[[], str]
     now: Callable[[], datetime]
     new_id: Callable[[], UUID]

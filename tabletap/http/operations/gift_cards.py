@@ -19,6 +19,7 @@ from tabletap.domain.access import Access
 from tabletap.domain.account import AccountView, EntryView, Grant, Holding, Return, Use, gift_account
 from tabletap.domain.cafe import GiftWish, card_of
 from tabletap.domain.errors import Code, Refusal, invalid
+from tabletap.domain.till import Scope
 from tabletap.domain.vocabulary import AccountKind
 
 from .base import About, Call, Key, Operation
@@ -241,7 +242,7 @@ def _at_the_till(name: str, summary: str, body: Any, reply: Any, handler: Any, f
         method="POST",
         path=f"/api/{{cafe}}/gift-cards/{{card}}/{name}",
         summary=summary,
-        access=Access(access.STAFF),
+        access=Access(access.STAFF, till=Scope.WRITE),
         body=body,
         reply=reply,
         stored=AccountView,
@@ -271,7 +272,7 @@ OPERATIONS = (
         method="GET",
         path="/api/{cafe}/gift-cards/{card}/balance",
         summary="What is left on a gift card, for whoever knows its code",
-        access=Access(access.CREW, public=True),
+        access=Access(access.CREW, public=True, till=Scope.READ),
         reply=GiftCardView,
         handler=balance,
     ),
@@ -280,7 +281,7 @@ OPERATIONS = (
         method="GET",
         path="/api/{cafe}/gift-cards/{card}/transactions",
         summary="What moved on a gift card, newest first",
-        access=Access(access.STAFF),
+        access=Access(access.STAFF, till=Scope.READ),
         query=HistoryQuery,
         reply=History,
         handler=history,

@@ -17,6 +17,7 @@ from tabletap.domain.account import AccountView, Discount, Entry, Grant, Holding
 from tabletap.domain.base import Kind, Ref, Role
 from tabletap.domain.errors import Code, Refusal, invalid
 from tabletap.domain.settings import LoyaltyRules
+from tabletap.domain.till import Scope
 
 from .base import About, Call, Key, Operation
 from .gift_cards import History, HistoryQuery, OrderName, Reason, history_page
@@ -202,7 +203,7 @@ def _of_number(name: str, method: str, summary: str, handler: Any, reply: Any, *
         method=method,
         path=f"/api/{{cafe}}/loyalty/{{phone}}/{name}",
         summary=summary,
-        access=Access(access.STAFF),
+        access=Access(access.STAFF, till=Scope.READ if method == "GET" else Scope.WRITE),
         reply=reply,
         handler=handler,
         **more,

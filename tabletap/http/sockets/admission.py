@@ -16,11 +16,16 @@ from tabletap.domain import cardlike
 from tabletap.domain.access import Principal
 from tabletap.domain.base import CafeId
 from tabletap.domain.errors import Code, Refusal, invalid
+from tabletap.domain.till import Scope
 from tabletap.http.auth import Authenticator
+from tabletap.http.keyring import Keyring, Shown
 from tabletap.http.operations.base import Directory
 from tabletap.http.problems import STATUS
 from tabletap.http.rest import bearer
+from tabletap.http.tills import Till, Tills
 from tabletap.realtime.defaults import DefaultRooms
+from tabletap.realtime.hub import Hub
+from tabletap.realtime.replay import know_head
 
 from .gate import Gate
 from .table import DOORS, Door
@@ -31,7 +36,8 @@ DEVICE_CHARS = 64
 
 
 class Guest(msgspec.Struct, kw_only=True):
-    """Who a session is: kept as its ``principal``. ``rooms``: set when it has been welcomed."""
+    """Who a session is: kept as its ``principal``. ``rooms``: set when it has been welcomed. ``till``: whose cursor it
+    moves, if it is a till's."""
 
     principal: Principal
     cafe: CafeEntry
@@ -39,11 +45,22 @@ class Guest(msgspec.Struct, kw_only=True):
     after: int | None
     address: str
     rooms: DefaultRooms | None = None
+    till: Till | None = None
 
     @property
     def who(self) -> str:
         """What their own limits go by: the person, or the order whose token they hold."""
         return self.principal.user or f"order:{self.principal.order_id}"
+
+
+class Knock(msgspec.Struct, frozen=True):
+    """What a till brings to its door."""
+
+    door: str
+    slug: str
+    headers: Mapping[bytes, str]
+    query: Mapping[str, str]
+    address: str
 
 
 class Admissions:
@@ -52,15 +69,21 @@ class Admissions:
     def __init__(
         self,
         *,
+        hub: Hub,
         reader: Reader,
         auth: Authenticator,
+        keyring: Keyring,
+        tills: Tills,
         directory: Directory,
         gate: Gate,
         watch: Watch,
         origins: frozenset[str],
     ) -> None:
+        self._hub = hub
         self._reader = reader
         self._auth = auth
+        self._keyring = keyring
+        self._tills = tills
         self._directory = directory
         self._gate = gate
         self._watch = watch
@@ -83,7 +106,8 @@ class Admissions:
         return guest
 
     def _cafe_of(self, request: WebSocketRequest) -> CafeId | None:
-        named = parse_qs(urlsplit(request.path).query).get("cafe", [""])[-1]
+        url = urlsplit(request.path)
+        named = parse_qs(url.query).get("cafe", [""])[-1] or url.path.removeprefix("/ws/").partition("/")[2]
         found = self._directory.by_slug(named)
         return None if found is None else found.id
 
@@ -91,21 +115,23 @@ class Admissions:
         found = {name.lower(): value.decode("latin-1") for name, value in request.headers}
         found[b"host"] = request._event.host  # noqa: SLF001  wsproto keeps it from the headers, trio-websocket to itself
         url = urlsplit(request.path)
-        name = url.path.removeprefix("/ws/")
+        name, _, slug = url.path.removeprefix("/ws/").partition("/")
         door = DOORS.get(name)
-        if door is None:
+        if door is None or bool(slug) != door.till:
             return Refusal(Code.NOT_FOUND, f"there is no door {url.path!r}")
         if not self._same_origin(found.get(b"origin"), found.get(b"host")):
             return Refusal(Code.FORBIDDEN, "pages of this origin may not open sockets here")
+        query = {key: values[-1] for key, values in parse_qs(url.query).items()}
+        if door.till:
+            return await self._till(Knock(name, slug, found, query, remote))
         principal = self._principal(found, request.proposed_subprotocols)
         if isinstance(principal, Refusal):
             return principal
-        query = {key: values[-1] for key, values in parse_qs(url.query).items()}
         cafe = await self._cafe(principal, door, query.get("cafe"))
         if isinstance(cafe, Refusal):
             return cafe
         after, device = query.get("after"), query.get("device")
-        if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
+        if not _is_offset(after):
             return invalid("after", "must be an offset")
         if device is not None and (len(device) > DEVICE_CHARS or not device.isprintable() or cardlike.find(device)):
             return invalid("device", f"must be a name of at most {DEVICE_CHARS} characters")
@@ -116,6 +142,27 @@ class Admissions:
             after=None if after is None else int(after),
             address=remote,
         )
+
+    async def _till(self, knock: "Knock") -> Guest | Refusal:
+        """A till, by its key. It begins where its cursor stands, unless it says itself how far it has got."""
+        key, after = knock.headers.get(b"x-api-key"), knock.query.get("after")
+        if not key:
+            return Refusal(Code.AUTH_REQUIRED, "a key is needed: X-API-Key")
+        tenant = knock.headers.get(b"x-tenant-id")
+        shown = Shown(key.strip(), tenant, knock.slug, knock.query.get("till"), knock.address)
+        principal = await self._keyring.principal(shown, tenant_needed=False)
+        if isinstance(principal, Refusal):
+            return principal
+        cafe = self._directory.by_slug(knock.slug)
+        if cafe is None or Scope.READ not in principal.scopes:
+            return Refusal(Code.FORBIDDEN, f"this key is not good for {Scope.READ}")
+        if not _is_offset(after):
+            return invalid("after", "must be an offset")
+        till = await self._tills.enter(principal, await know_head(self._hub, self._reader, cafe.id))
+        if isinstance(till, Refusal):
+            return till
+        begins = till.cursor if after is None else int(after)
+        return Guest(principal=principal, cafe=cafe, door=knock.door, after=begins, address=knock.address, till=till)
 
     def _principal(self, found: Mapping[bytes, str], offered: tuple[str, ...]) -> Principal | Refusal:
         token = bearer(found.get(b"authorization")) or next(
@@ -148,3 +195,7 @@ class Admissions:
     def _same_origin(self, origin: str | None, host: str | None) -> bool:
         """A browser says where its page is from; other clients say nothing and bring their own token."""
         return origin is None or origin in self._origins or urlsplit(origin).netloc == host
+
+
+def _is_offset(text: str | None) -> bool:
+    return text is None or (text.isascii() and text.isdigit() and len(text) < 19)

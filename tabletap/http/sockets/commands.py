@@ -16,6 +16,7 @@ from tabletap.http.dispatch import Dispatcher, Request, blame
 from tabletap.http.operations import OPERATIONS
 from tabletap.http.operations.base import Operation
 from tabletap.http.problems import ProblemField, fields_at_fault
+from tabletap.http.tills import Tills
 from tabletap.realtime.frames import message_frame
 from tabletap.realtime.hub import Hub
 from tabletap.realtime.replay import subscribe
@@ -36,6 +37,7 @@ class Said(msgspec.Struct, frozen=True, rename="camel"):
     id: Id = None
     room: str | None = None
     after: int | None = None
+    offset: int | None = None
     token: str | None = None
     data: msgspec.Raw = msgspec.Raw(b"null")
     idempotency_key: str | None = None
@@ -75,6 +77,7 @@ class Commands:
         reader: Reader,
         auth: Authenticator,
         doors: Doors,
+        tills: Tills,
         message_depth: int,
     ) -> None:
         self._dispatcher = dispatcher
@@ -83,6 +86,7 @@ class Commands:
         self._reader = reader
         self._auth = auth
         self._doors = doors
+        self._tills = tills
         doors.answer = self.answer
         doors.refuse = self.refuse
 
@@ -129,12 +133,27 @@ class Commands:
             case "ping":
                 session.send(message_frame(Reply(said.id, {"pong": True})))
                 return None
+            case "ack":
+                return self._acknowledge(session, guest, said)
             case "auth":
                 return self._renew(session, guest, said)
             case name if name in OPERATIONS and not OPERATIONS[name].signed_bytes:
                 return await self._perform(session, guest, said, OPERATIONS[name])
             case _:
                 return Refusal(Code.UNKNOWN_OPERATION, f"there is no operation {said.op[:80]!r}")
+
+    def _acknowledge(self, session: Session, guest: Guest, said: Said) -> Refusal | None:
+        """A till has everything up to an offset. It is answered only where it asks to be, by an id."""
+        if guest.till is None:
+            return Refusal(Code.FORBIDDEN, "only tills acknowledge")
+        if said.offset is None or said.offset < 0:
+            return invalid("offset", "must be an offset")
+        cursor = self._tills.acknowledge(guest.till, said.offset)
+        if isinstance(cursor, Refusal):
+            return cursor
+        if said.id is not None:
+            session.send(message_frame(Reply(said.id, {"cursor": cursor})))
+        return None
 
     # -- rooms
 
@@ -151,6 +170,7 @@ class Commands:
         if theirs or (subject and subject.cafe_id != guest.cafe.id) or not may_hear(guest.principal, room, subject):
             return Refusal(Code.FORBIDDEN, "this room is not yours to hear")
         snapshot = self._doors.snapshot(guest, said.room)
+        after = guest.till.cursor if guest.till is not None and said.after is None else said.after
         try:
             if room.kind == "flow":
                 await self._hub.flows.subscribe(session, said.room, said.id, snapshot)
@@ -161,7 +181,7 @@ class Commands:
                 session,
                 said.room,
                 guest.cafe.id,
-                said.after,
+                after,
                 said.id,
                 snapshot,
             )

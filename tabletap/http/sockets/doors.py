@@ -1,4 +1,5 @@
-"""The doors at work: ``/ws/DOOR?cafe=SLUG``, with a bearer token (``table`` says which there are).
+"""The doors at work: ``/ws/DOOR?cafe=SLUG``, with a bearer token (``table`` says which there are), and
+``/ws/pos/SLUG``, with a till's key.
 
 A refused client gets an HTTP status, not a socket that closes. Who is admitted hears the door's default rooms from the
 offset of the welcome on (or, with ``?after=N``, from there), and may subscribe to others.
@@ -18,9 +19,12 @@ from trio_websocket import WebSocketRequest
 from tabletap.actors.ports import Reader
 from tabletap.domain import access
 from tabletap.domain.errors import Code, Refusal
+from tabletap.domain.vocabulary import Channel
 from tabletap.http.auth import Authenticator
+from tabletap.http.keyring import Keyring
 from tabletap.http.problems import STATUS, headers, problem
 from tabletap.http.revoked import REVOKED
+from tabletap.http.tills import Tills
 from tabletap.realtime.defaults import DefaultRooms
 from tabletap.realtime.frames import message_frame
 from tabletap.realtime.hub import Hub
@@ -52,6 +56,13 @@ class Welcome(msgspec.Struct, frozen=True, tag="welcome", rename="camel", kw_onl
     heartbeat_ms: int
 
 
+class TillWelcome(Welcome, frozen=True, tag="welcome", rename="camel", kw_only=True):
+    """A till's. ``cursor``: up to there it has acknowledged everything; what comes after that follows."""
+
+    till: str
+    cursor: int
+
+
 Handle = Callable[[Session, Guest, str | bytes], Any]
 Refuse = Callable[[Session, str | bytes, Refusal], None]
 
@@ -71,6 +82,8 @@ class Doors:
         gate: Gate,
         watch: Watch,
         presence: Presence,
+        keyring: Keyring,
+        tills: Tills,
         limits: Mapping[str, SessionLimits],
         now: Callable[[], datetime],
     ) -> None:
@@ -81,6 +94,8 @@ class Doors:
         self._gate = gate
         self._watch = watch
         self._presence = presence
+        self._keyring = keyring
+        self._tills = tills
         self._limits = limits
         self._now = now
         self._sessions: dict[Session, Guest] = {}
@@ -118,14 +133,9 @@ class Doors:
         snapshots = {room: self.snapshot(guest, room) for room in names}
         rooms = DefaultRooms(self._hub, self._reader, session, guest.cafe.id, snapshots)
         offset = await rooms.hold()
-        welcome = Welcome(
-            session=session.id,
-            cafe_id=str(guest.cafe.id),
-            rooms=names,
-            offset=offset,
-            heartbeat_ms=self._hub.limits.heartbeat_ms,
-        )
-        session.send(message_frame(welcome))
+        if guest.till is not None:
+            guest.till = self._tills.connected(guest.till, session)
+        session.send(message_frame(self._welcome(session, guest, names, offset)))
         session.stream.keeper = SlowClient(
             self._hub,
             self._reader,
@@ -142,6 +152,19 @@ class Doors:
     def renewed(self, session: Session, guest: Guest) -> None:
         """It has shown a fresh token."""
         self._presence.renew(session, guest.cafe.id, guest.principal.token_id)
+
+    def _welcome(self, session: Session, guest: Guest, rooms: tuple[str, ...], offset: int) -> Welcome:
+        said = Welcome(
+            session=session.id,
+            cafe_id=str(guest.cafe.id),
+            rooms=rooms,
+            offset=offset,
+            heartbeat_ms=self._hub.limits.heartbeat_ms,
+        )
+        if guest.till is None:
+            return said
+        row = guest.till.row
+        return TillWelcome(**msgspec.structs.asdict(said), till=row.till, cursor=row.cursor)
 
     def _connection(self, session: Session, guest: Guest) -> Connection:
         principal = guest.principal
@@ -164,6 +187,8 @@ class Doors:
 
         async def of_cafe() -> tuple[int, Any]:
             offset, orders = await self._reader.orders_with_offset(guest.cafe.id)
+            if parsed is not None and parsed.part == "pos":
+                orders = [order for order in orders if order.channel is not Channel.COUNTER]
             return offset, {"orders": orders}
 
         async def of_presence() -> tuple[int, Any]:
@@ -196,7 +221,7 @@ class Doors:
         assert self.answer is not None
         assert self.refuse is not None
         guest = guest_of(session)
-        if self._gate.floods(guest.who):
+        if guest.till is None and self._gate.floods(guest.who):
             session.flooded = True
             session.close(TOO_MANY_MESSAGES, "too many messages")
         elif (refused := self._gate.message(guest.address, str(guest.cafe.id))) is not None:
@@ -212,6 +237,7 @@ class Doors:
     def closed(self, session: Session) -> None:
         """It has gone."""
         guest = self._sessions.pop(session, None)
+        self._tills.disconnected(session, _trouble(session))
         self._hub.detach(session)
         if guest is not None:
             self._presence.leave(session, guest.cafe.id)
@@ -231,7 +257,8 @@ class Doors:
             self._shut_out(session, guest)
 
     def _shut_out(self, session: Session, guest: Guest) -> None:
-        judged = self._auth.judge(guest.principal)
+        judge = self._auth.judge if guest.till is None else self._keyring.judge
+        judged = judge(guest.principal)
         if isinstance(judged, Refusal):
             session.close(TOKEN_EXPIRED, judged.message)
         elif guest.principal.order_id is None and not judged.belongs_to(guest.cafe.id):
@@ -258,3 +285,10 @@ def guest_of(session: Session) -> Guest:
     guest = session.principal
     assert isinstance(guest, Guest)
     return guest
+
+
+def _trouble(session: Session) -> str | None:
+    """Why a session ended, if it should not have."""
+    if session.flooded:
+        return "it sent too much"
+    return "it did not read in time" if session.overran else None

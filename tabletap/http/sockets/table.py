@@ -14,7 +14,8 @@ DefaultNames = Callable[[Principal, CafeEntry], tuple[str, ...]]
 
 
 class Door(msgspec.Struct, frozen=True):
-    """``roles``: who may enter; ``tracking``: also whoever holds an order's tracking token. ``rooms``: what they hear
+    """``roles``: who may enter; ``tracking``: also whoever holds an order's tracking token;
+    ``till``: the cafe's tills and nobody else, by their keys, at ``/ws/NAME/SLUG``. ``rooms``: what they hear
     without asking, ``patterns`` the same as AsyncAPI names it."""
 
     roles: frozenset[Role]
@@ -22,6 +23,7 @@ class Door(msgspec.Struct, frozen=True):
     patterns: tuple[str, ...]
     rooms: DefaultNames
     tracking: bool = False
+    till: bool = False
 
 
 def _of_cafe(*parts: str) -> DefaultNames:
@@ -57,6 +59,13 @@ DOORS: Mapping[str, Door] = MappingProxyType(
             ("cafe:{id}:payments", "user:{id}", "order:{id}"),
             _takings_or_own,
             tracking=True,
+        ),
+        "pos": Door(
+            frozenset({Role.TILL}),
+            "A till's: online and table orders, from where its cursor stands",
+            ("cafe:{id}:pos",),
+            _of_cafe("pos"),
+            till=True,
         ),
         "admin": Door(
             access.MANAGEMENT,

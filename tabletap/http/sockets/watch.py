@@ -19,6 +19,7 @@ class WatchSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     window_s: float
     failed_handshakes: int
+    wrong_keys: int
     floods: int
     places: int
     keys: int
@@ -46,7 +47,7 @@ class Watch:
 
     def figures(self) -> Mapping[str, float]:
         """For the metrics."""
-        names = ("handshakes", "handshakes_refused", "floods", *(f"alerts_{kind}" for kind in AlertKind))
+        names = ("handshakes", "handshakes_refused", "floods", "wrong_keys", *(f"alerts_{kind}" for kind in AlertKind))
         return {f"doors_{name}": self._counted[name] for name in names}
 
     def knocked(self) -> None:
@@ -57,6 +58,15 @@ class Watch:
         """A handshake was refused; ``cafe_id``: of the cafe that was named, where there is such a cafe."""
         self._counted["handshakes_refused"] += 1
         kind, most = AlertKind.FAILED_HANDSHAKES, self._settings.failed_handshakes
+        if (count := self._count(kind, address)) == most:
+            self._raise(cafe_id, kind, count, address=address)
+        if cafe_id is not None and (count := self._count(kind, str(cafe_id))) == most:
+            self._raise(cafe_id, kind, count)
+
+    def wrong_key(self, address: str, cafe_id: CafeId | None) -> None:
+        """A till's key was shown that is none."""
+        self._counted["wrong_keys"] += 1
+        kind, most = AlertKind.WRONG_KEYS, self._settings.wrong_keys
         if (count := self._count(kind, address)) == most:
             self._raise(cafe_id, kind, count, address=address)
         if cafe_id is not None and (count := self._count(kind, str(cafe_id))) == most:

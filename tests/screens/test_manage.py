@@ -1,0 +1,118 @@
+"""The management page of the tills in a real browser, with a till that connects by the key it was shown."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from queue import Queue
+from typing import Any
+
+import trio
+from playwright.sync_api import Page, expect
+from trio_websocket import ConnectionClosed, open_websocket_url
+
+from .conftest import SCREEN, WAIT_MS, Open
+from .demo import Demo
+
+expect.set_options(timeout=WAIT_MS)
+
+NAME = "Front till"
+
+
+class Till:
+    """A till in a thread of its own: what it was told, and with which code it was closed."""
+
+    def __init__(self) -> None:
+        self.told: Queue[Any] = Queue()
+        self.closed: Queue[int] = Queue()
+
+    async def listen(self, url: str, key: str) -> None:
+        async with open_websocket_url(url, extra_headers=[(b"X-API-Key", key.encode())]) as socket:
+            try:
+                while True:
+                    self.told.put(json.loads(await socket.get_message()))
+            except ConnectionClosed as closed:
+                self.closed.put(closed.reason.code if closed.reason is not None else 0)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await socket._stream.aclose()  # which it leaves to its reader, where the server closed first
+
+    def next(self, type_: str) -> Any:
+        """The next thing of that type that it is told."""
+        while (message := self.told.get(timeout=WAIT_MS / 1000))["type"] != type_:
+            pass
+        return message
+
+
+@contextmanager
+def connected(demo: Demo, key: str) -> Iterator[Till]:
+    till = Till()
+    url = f"{demo.url.replace('http', 'ws')}/ws/pos/demo"
+    scope = trio.CancelScope()
+    started: Queue[trio.lowlevel.TrioToken] = Queue()
+
+    async def run() -> None:
+        started.put(trio.lowlevel.current_trio_token())
+        with scope:
+            await till.listen(url, key)
+
+    thread = threading.Thread(target=trio.run, args=(run,))
+    thread.start()
+    token = started.get(timeout=WAIT_MS / 1000)
+    try:
+        yield till
+    finally:
+        if thread.is_alive():
+            token.run_sync_soon(scope.cancel)
+        thread.join(WAIT_MS / 1000)
+
+
+def manage(demo: Demo, open_page: Open) -> Page:
+    page = open_page(f"/demo/manage#token={demo.told['tokens']['manager']}", size=SCREEN)
+    expect(page.locator("#link")).to_have_text("Live")
+    return page
+
+
+def test_a_key_is_made_used_seen_and_revoked(demo: Demo, open_page: Open) -> None:
+    page = manage(demo, open_page)
+    page.get_by_role("button", name="New key").click()
+    page.get_by_role("dialog", name="A new key").get_by_label("Name").fill(NAME)
+    page.get_by_role("button", name="Make the key").click()
+    shown = page.locator("#shown-key")
+    expect(shown).to_be_visible()
+    key = shown.inner_text()
+    page.get_by_role("button", name="It is in the till").click()
+    expect(shown).to_be_hidden()
+    assert key not in page.content()
+
+    row = page.locator("#tills tbody tr", has_text=NAME)
+    with connected(demo, key) as till:
+        assert till.next("welcome")["till"] == NAME
+        expect(row).to_contain_text("Connected")
+        page.get_by_role("button", name="Push a test").click()
+        expect(page.locator("#tested")).to_have_text("1 till heard it")
+        assert till.next("till_tested")["data"]["text"]
+        expect(page.locator("#log")).to_contain_text("test till_tested")
+
+        page.get_by_role("button", name=f"Revoke {NAME}").click()
+        page.get_by_role("button", name="Revoke the key").click()
+        assert till.closed.get(timeout=WAIT_MS / 1000) == 4001
+    expect(row).to_have_count(0)
+    expect(page.locator("#keys tbody tr", has_text=NAME)).to_contain_text("Revoked")
+    expect(page.locator("#log")).to_contain_text("disconnect socket")
+
+
+def test_the_page_tells_where_to_connect_and_what_to_ask(demo: Demo, open_page: Open) -> None:
+    page = manage(demo, open_page)
+    expect(page.locator("#urls")).to_contain_text(f"{demo.url.replace('http', 'ws')}/ws/pos/demo")
+    endpoints = page.locator("#endpoints tbody tr")
+    expect(endpoints).to_have_count(page.locator("#endpoints button").count())
+    for path in ("/health", "/orders/pending", "/orders/batch", "/pos-status", "/reports/daily"):
+        expect(page.locator("#endpoints")).to_contain_text(f"/api/demo{path}")
+
+
+def test_staff_who_do_not_manage_are_asked_for_another_token(demo: Demo, open_page: Open, troubles: list[str]) -> None:
+    page = open_page(f"/demo/manage#token={demo.told['tokens']['counter']}", size=SCREEN)
+    expect(page.get_by_role("heading", name="Manager sign-in")).to_be_visible()
+    expect(page.locator("#gate-error")).to_be_visible()
+    troubles.clear()  # the browser remarks on the 403
