@@ -105,12 +105,8 @@ class Server:
         self.port = 0
         self._stopping = False
         self.reader = Reader(database)
-        self.hub = Hub(
-            HubLimits(heartbeat_ms=settings.sockets.heartbeat_ms),
-            settings.rooms,
-            tickets_from(self.reader),
-            self.reader.history,
-        )
+        limits = HubLimits(heartbeat_ms=settings.sockets.heartbeat_ms)
+        self.hub = Hub(limits, settings.rooms, tickets_from(self.reader), self.reader.history)
         clock = WallClock()
         self.metrics = Metrics(self._figures, queues=lambda: self.relay.stats().queues)
         publisher = Metered(self.hub, self.metrics)

@@ -46,7 +46,7 @@ class TillFeed:
                 break
             async with self._hub.readers:
                 page = [one for one in await self._reader.log(cafe_id, cursor, page_size) if one.offset <= head]
-                orders = await self._hub.orders_in(cafe_id, page) if page else {}
+                orders = await self._hub.stories.of_page(cafe_id, page) if page else {}
             for recorded in page:
                 entry = Entry(recorded, self._hub.tickets.of(recorded.event), orders.get(recorded.offset))
                 said = entry.json(room)

@@ -12,7 +12,7 @@ member, in the same step in which it was told the last that the rooms were told.
 
 import math
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import msgspec
@@ -22,7 +22,6 @@ import trio
 from tabletap.actors.ports import Follower, Recorded
 from tabletap.domain.access import pos_room
 from tabletap.domain.base import CafeId, OrderId
-from tabletap.domain.order import Order
 
 from .fanout import Fanout
 from .flows import Flows
@@ -31,7 +30,7 @@ from .limits import INTERNAL_ERROR, TOO_SLOW
 from .ring import Entry, Ring
 from .rooms import Member, RoomLimits, Rooms
 from .seats import Listener, Seat, Seats
-from .stories import History, Stories, begun_before, told
+from .stories import History, Storyteller
 from .tickets import BEFORE, Ticket, Tickets, TicketSource
 
 log = structlog.get_logger(__name__)
@@ -114,8 +113,7 @@ class Hub:
         self.flows = Flows(self.rooms, self.head)
         self.slow = SlowCounts()
         self.tickets = Tickets(self.limits.tickets_max)
-        self.stories = Stories(self.limits.stories_max)
-        self.history = history
+        self.stories = Storyteller(self.limits.stories_max, history, self.tickets, self.rooms)
         # Called when an event has gone to a member of a cafe's room of tills.
         self.pushed: Callable[[Member, int], None] = lambda till, offset: None  # noqa: ARG005  nobody keeps count
         self.readers = trio.CapacityLimiter(self.limits.replay_readers)
@@ -241,7 +239,7 @@ class Hub:
     def _tell(self, feed: _Feed, recorded: Recorded) -> None:
         if feed.head is not None and recorded.offset != feed.head + 1:
             self._cut(feed, recorded.offset)
-        entry = Entry(recorded, self.tickets.of(recorded.event), self._story(feed, recorded))
+        entry = Entry(recorded, self.tickets.of(recorded.event), self.stories.goes_on(feed.pos, recorded))
         feed.head = recorded.offset
         self._remember(feed, entry)
         if not len(self.rooms):
@@ -258,13 +256,6 @@ class Hub:
                             self.pushed(till, entry.offset)
             except Exception:
                 log.exception("broadcast_failed", room=room, event_id=recorded.event_id)
-
-    def _story(self, feed: _Feed, recorded: Recorded) -> Order | None:
-        """How the order stands now, where a till is there to be told."""
-        if self.rooms.member_count(feed.pos):
-            return self.stories.advance(recorded)
-        self.stories.pass_by(recorded)
-        return None
 
     def _hears(self, cafe_id: CafeId, member: Member, room: str) -> bool:
         """Only a user's room has members at several cafes: each hears there what is said at the cafe of their door."""
@@ -295,7 +286,7 @@ class Hub:
         if self._nursery is None or recorded.offset <= feed.looked_up_to:
             return False
         lacks_ticket = self._source is not None and self.tickets.missing(recorded.event)
-        if not lacks_ticket and not self._lacks_story(feed, recorded):
+        if not lacks_ticket and not self.stories.lacks(feed.pos, recorded):
             return False
         if not feed.looking:
             feed.looking = True
@@ -305,37 +296,11 @@ class Hub:
     async def _look_up_for(self, feed: _Feed) -> None:
         waiting = tuple(feed.waiting)
         await self.look_up(feed.cafe_id, waiting)
-        await self._learn(feed, waiting)
+        await self.stories.learn(feed.cafe_id, waiting)
         feed.looking = False
         if waiting:
             feed.looked_up_to = waiting[-1].offset  # what was not found will not be found by asking again
         self._advance(feed)
-
-    def _lacks_story(self, feed: _Feed, recorded: Recorded) -> bool:
-        if self.history is None or not self.rooms.member_count(feed.pos) or not self.stories.missing(recorded):
-            return False
-        order_id = recorded.order_id
-        return order_id is not None and not self.tickets.is_of_counter(order_id)
-
-    async def _learn(self, feed: _Feed, waiting: Sequence[Recorded]) -> None:
-        """The stories so far of the orders that something is about to be told of. Without an answer, tills hear only
-        that an order has changed."""
-        lacking = {one.order_id for one in waiting if one.order_id is not None and self._lacks_story(feed, one)}
-        if not lacking or self.history is None:
-            return
-        try:
-            self.stories.begin(await self.history(feed.cafe_id, lacking, waiting[0].offset))
-        except Exception:
-            log.exception("story_lookup_failed", cafe_id=str(feed.cafe_id))
-
-    async def orders_in(self, cafe_id: CafeId, page: Sequence[Recorded]) -> Mapping[int, Order]:
-        """How the orders in a page of the log stood after each of its events, by offset; and their tickets, as far as
-        tills depend on them."""
-        before = {order_id for order_id in begun_before(page) if not self.tickets.is_of_counter(order_id)}
-        history = await self.history(cafe_id, before, page[0].offset) if before and self.history is not None else ()
-        for recorded in (*history, *page):
-            self.tickets.note(recorded, live=False)
-        return told(history, page)
 
     async def look_up(self, cafe_id: CafeId, events: Iterable[Recorded]) -> None:
         """Complete the tickets of these orders. Without an answer the kitchen is told too much, never too little."""

@@ -213,7 +213,7 @@ class Recovery:
     async def _complete(self, page: Sequence[Recorded]) -> Mapping[int, Order]:
         """Only some rooms depend on more than the event itself; those of tills, on the whole order."""
         if self._for_till:
-            return await self._hub.orders_in(self._seat.cafe_id, page) if page else {}
+            return await self._hub.stories.of_page(self._seat.cafe_id, page) if page else {}
         for recorded in page:
             self._hub.tickets.note(recorded, live=False)
         if self._seat.room.startswith("user:"):

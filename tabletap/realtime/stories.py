@@ -7,13 +7,20 @@ right only if none after that is left out. So it is forgotten as soon as an even
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
+import structlog
+
 from tabletap.actors.ports import Recorded
 from tabletap.domain import events as e
+from tabletap.domain.access import pos_room
 from tabletap.domain.base import CafeId, Kind, OrderId
 from tabletap.domain.order import Order, born, evolve
 from tabletap.domain.vocabulary import Channel
 
 from .audience import TOLD_TO_TILLS
+from .rooms import Rooms
+from .tickets import Tickets
+
+log = structlog.get_logger(__name__)
 
 History = Callable[[CafeId, Collection[OrderId], int], Awaitable[Sequence[Recorded]]]
 """All events about these orders below an offset, in their order (``ports.Reader.history``)."""
@@ -95,3 +102,51 @@ def told(history: Iterable[Recorded], page: Sequence[Recorded]) -> Mapping[int, 
         if order is not None:
             found[recorded.offset] = order
     return found
+
+
+class Storyteller:
+    """A node's stories, for as long as tills listen in their cafe's room (``pos``)."""
+
+    def __init__(self, orders_max: int, history: History | None, tickets: Tickets, rooms: Rooms) -> None:
+        self._stories = Stories(orders_max)
+        self._history = history
+        self._tickets = tickets
+        self._rooms = rooms
+
+    def goes_on(self, pos: str, recorded: Recorded) -> Order | None:
+        """How the order stands now, where a till is there to be told."""
+        if self._rooms.member_count(pos):
+            return self._stories.advance(recorded)
+        self._stories.pass_by(recorded)
+        return None
+
+    def clear(self) -> None:
+        """Events are missing."""
+        self._stories.clear()
+
+    def lacks(self, pos: str, recorded: Recorded) -> bool:
+        """Whether a till is about to be told of an order whose story is not known."""
+        if self._history is None or not self._rooms.member_count(pos) or not self._stories.missing(recorded):
+            return False
+        return recorded.order_id is not None and not self._tickets.is_of_counter(recorded.order_id)
+
+    async def learn(self, cafe_id: CafeId, waiting: Sequence[Recorded]) -> None:
+        """The stories so far of the orders that something is about to be told of. Without an answer, tills hear only
+        that an order has changed."""
+        pos = pos_room(cafe_id)
+        lacking = {one.order_id for one in waiting if one.order_id is not None and self.lacks(pos, one)}
+        if not lacking or self._history is None:
+            return
+        try:
+            self._stories.begin(await self._history(cafe_id, lacking, waiting[0].offset))
+        except Exception:
+            log.exception("story_lookup_failed", cafe_id=str(cafe_id))
+
+    async def of_page(self, cafe_id: CafeId, page: Sequence[Recorded]) -> Mapping[int, Order]:
+        """How the orders in a page of the log stood after each of its events, by offset. Their tickets are learned by
+        the way, as far as tills depend on them."""
+        before = {order_id for order_id in begun_before(page) if not self._tickets.is_of_counter(order_id)}
+        history = await self._history(cafe_id, before, page[0].offset) if before and self._history is not None else ()
+        for recorded in (*history, *page):
+            self._tickets.note(recorded, live=False)
+        return told(history, page)
