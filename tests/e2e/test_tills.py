@@ -102,7 +102,7 @@ async def test_a_till_that_was_away_for_a_thousand_events_and_a_kill_has_each_of
             await till.connect(stack)
         begun = till.welcome["cursor"]
         key = crash.demo["posApiKey"]
-        while len(guests.placed) * EVENTS_PER_ORDER < EVENTS:
+        while (len(guests.placed) - 1) * EVENTS_PER_ORDER < EVENTS:
             if len(guests.placed) == ORDERS_UNTIL_KILL:
                 crash.kill()
                 await crash.start()

@@ -14,7 +14,7 @@ from tabletap.http import asyncapi
 from tabletap.http.operations import OPERATIONS
 from tabletap.http.sockets import doors
 from tabletap.http.sockets.table import DOORS
-from tabletap.realtime import stream
+from tabletap.realtime import limits
 from tabletap.realtime.catalogue import CATALOGUE, FLOWS, OF_DOORS, Hears
 
 from .server import Server
@@ -85,7 +85,7 @@ def test_it_tells_of_every_event_door_room_operation_and_close_code(document: An
     assert set(channels["commands"]["messages"]) >= CARRIED.keys()
     codes = {
         value
-        for module in (stream, doors)
+        for module in (limits, doors)
         for name, value in vars(module).items()
         if name.isupper() and isinstance(value, int) and 1000 <= value < 5000
     }
