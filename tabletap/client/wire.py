@@ -30,6 +30,8 @@ EventType = Literal[
     "refund_updated",
     "credit_updated",
     "menu_updated",
+    "gift_card_purchased",
+    "loyalty_updated",
     "orchestration_started",
     "job_started",
     "job_progress",

@@ -44,6 +44,8 @@ async def test_every_second_each_peer_and_each_token_is_looked_at(autojump_clock
         gate=nothing,
         watch=nothing,
         presence=nothing,
+        keyring=nothing,
+        tills=nothing,
         limits={},
         now=lambda: NOON + timedelta(seconds=trio.current_time() - begun),
     )

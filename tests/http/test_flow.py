@@ -346,7 +346,7 @@ def test_the_demo_tells_how_to_try_it(server: Server) -> None:
     assert told["tokens"].keys() == set(ROLES)
     assert told["posApiKey"]
     pages = told["pages"]
-    assert pages.keys() == {"menu", "menuSignedIn", "kitchen", "counter"}
+    assert pages.keys() == {"menu", "menuSignedIn", "kitchen", "counter", "manage"}
     assert pages["counter"].endswith(f"/counter#token={told['tokens']['counter']}")
     for page in pages.values():
         assert server.http.get(page).status_code == 200
