@@ -213,7 +213,13 @@ class Server:
         """Everything that doing something leaves in these cafes: their orders, and the heads of their logs, when all
         that follows from it is done. The place in the queue comes by itself, and the estimate moves with the clock."""
         self.settle()
-        seen = [self.call("GET", f"/api/{cafe.slug}/orders?limit=500", self.admin).json() for cafe in cafes]
+        seen: list[Any] = []
+        for _ in range(QUEUE_NEWS_TRIES):
+            seen = [self.call("GET", f"/api/{cafe.slug}/orders?limit=500", self.admin).json() for cafe in cafes]
+            orders = [order for listed in seen for order in listed["orders"]]
+            if not any(order["inKitchen"] and order["queuePosition"] is None for order in orders):
+                break
+            time.sleep(0.02)  # the queue's own news, an event too, gather for half a second
         for orders in seen:
             for order in orders["orders"]:
                 order.update(queuePosition=None, estimatedReadyAt=None)
@@ -369,6 +375,10 @@ def of_till(cafe: Cafe, key: str) -> dict[str, str]:
 def new_key() -> str:
     """An Idempotency-Key that nobody has used."""
     return str(uuid.uuid4())
+
+
+QUEUE_NEWS_TRIES = 40
+"""Some orders never get a place: they are ready, or all their lines are held."""
 
 
 def until(so: Callable[[], Any]) -> Any:
