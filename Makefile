@@ -2,6 +2,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 9010
 ROUNDS ?= 20
+# One more than there are cores: some tests wait.
+WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -31,7 +33,7 @@ check: $(VENV)/.dev
 
 # Whole files side by side: what a file's tests share (a server, a cafe) they go on sharing.
 test: check
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
