@@ -14,7 +14,6 @@ times a second throughout: what the machine and the load itself add to every fig
 """
 
 import argparse
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -34,8 +33,9 @@ from tabletap.simulate.rest import Connection, Rest
 
 from .crash_server import CrashServer
 from .payment_figures import Begun, Phase, Result, succeeded
-from .sandbox_server import SECRET, SandboxServer, free_port
+from .sandbox_server import SECRET, SandboxServer, server_and_provider
 from .spent import Spent
+from .tool import say, until_interrupted
 
 PATIENCE_SECONDS = 60.0
 PROBE_SECONDS = 0.2
@@ -312,15 +312,9 @@ class Bench:
         return Spent.by(self._server.pid, self._server.postgres_pid, self._sandbox.pid)
 
 
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def bench(payments: int, rate: float, at_once: int) -> Result:
     """Run it; everything that was started has ended afterwards. Raises DidNotStart or WentWrong."""
-    port = free_port()
-    with CrashServer(port) as server, SandboxServer(server.folder) as sandbox:
-        server.environment = {**sandbox.environment, "TABLETAP_PUBLIC_URL": f"http://127.0.0.1:{port}"}
+    with server_and_provider() as (server, sandbox):
         try:
             return trio.run(Bench(server, sandbox, payments=payments, rate=rate, at_once=at_once).run)
         except Exception:
@@ -334,11 +328,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=15.0, help="payments per second of the steady phase")
     parser.add_argument("--at-once", type=int, default=32, help="customers of the crowd, webhooks of the storm")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
-    try:
-        result = bench(arguments.payments, arguments.rate, arguments.at_once)
-    except* KeyboardInterrupt:
-        sys.exit(130)
+    result = until_interrupted(lambda: bench(arguments.payments, arguments.rate, arguments.at_once))
     within = "is" if result.webhook_median_ms <= WEBHOOK_MEDIAN_MS else "IS NOT"
     say(f"a webhook is answered in {result.webhook_median_ms} ms (median), which {within} within {WEBHOOK_MEDIAN_MS}")
     print(msgspec.json.encode(result).decode())

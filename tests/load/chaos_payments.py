@@ -6,10 +6,8 @@ says it has taken and given back must be what TableTap says, payment by payment.
 """
 
 import argparse
-import signal
 import sys
 import time
-from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
 from uuid import UUID
@@ -23,7 +21,8 @@ from tabletap.simulate.rest import Rest
 
 from .chaos_check import Verdict, judge, left_over
 from .crash_server import CrashServer, DidNotStart
-from .sandbox_server import SandboxServer, free_port
+from .sandbox_server import SandboxServer, server_and_provider
+from .tool import say, until_interrupted
 
 MISCHIEF = {"timeoutAfterCharging": 0.2, "duplicate": 0.3, "reorder": 0.3, "forge": 0.05, "delayMs": [0, 300]}
 AUTO = {"approveAfterMs": [20, 800], "decline": 0.1}
@@ -267,19 +266,13 @@ class Chaos:
         )
 
 
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def chaos(orders: int, kills: int, seed: int, folder: Path | None = None) -> Result:
+def chaos(orders: int, kills: int, seed: int) -> Result:
     """Run it; everything that was started has ended afterwards. Raises DidNotStart."""
-    port = free_port()
-    with CrashServer(port) as holder, SandboxServer(folder or holder.folder) as sandbox:
-        holder.environment = {**sandbox.environment, "TABLETAP_PUBLIC_URL": f"http://127.0.0.1:{port}"}
+    with server_and_provider() as (server, sandbox):
         try:
-            return trio.run(Chaos(holder, sandbox, orders, kills, seed).run)
+            return trio.run(Chaos(server, sandbox, orders, kills, seed).run)
         except Exception:
-            say(holder.tail())
+            say(server.tail())
             raise
 
 
@@ -289,11 +282,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(1_000_000))
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
-    try:
-        result = chaos(arguments.orders, arguments.kills, arguments.seed)
-    except* KeyboardInterrupt:
-        sys.exit(130)
+    result = until_interrupted(lambda: chaos(arguments.orders, arguments.kills, arguments.seed))
     print("all is well" if result.well else "NOT WELL")
     print(msgspec.json.encode(result).decode())
     return 0 if result.well else 1

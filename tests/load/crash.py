@@ -8,13 +8,11 @@ the same state, and the load goes on, repeating what was not answered. In the en
 
 import argparse
 import json
-import signal
 import sys
 import time
 import tomllib
 from pathlib import Path
 from random import Random, SystemRandom
-from types import FrameType
 from typing import Any
 
 import msgspec
@@ -29,7 +27,8 @@ from .crash_load import Guest, Staff
 from .crash_record import Record
 from .crash_server import CrashServer, DidNotStart
 from .crash_watch import Watch
-from .sandbox_server import SandboxServer, free_port
+from .sandbox_server import SandboxServer, server_and_provider
+from .tool import say, until_interrupted
 
 DEMO = Path(__file__).resolve().parents[2] / "config" / "demo"
 MORE_CAFES = 2
@@ -242,15 +241,9 @@ class Crash:
         )
 
 
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def crash(rounds: int, seed: int) -> Result:
     """Run it; everything that was started has ended afterwards. Raises DidNotStart."""
-    port = free_port()
-    with CrashServer(port) as server, SandboxServer(server.folder) as sandbox:
-        server.environment = {**sandbox.environment, "TABLETAP_PUBLIC_URL": f"http://127.0.0.1:{port}"}
+    with server_and_provider() as (server, sandbox):
         try:
             return trio.run(Crash(server, sandbox, rounds, seed).run)
         except Exception:
@@ -263,21 +256,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(1_000_000))
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        result = crash(arguments.rounds, arguments.seed)
-    except* KeyboardInterrupt:
-        sys.exit(130)
+    result = until_interrupted(lambda: crash(arguments.rounds, arguments.seed))
     for what, count in msgspec.to_builtins(result).items():
         print(f"{what:>16}  {count}")
     print("all is well" if result.well else "NOT WELL")
     print(msgspec.json.encode(result).decode())
     return 0 if result.well else 1
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """As Ctrl-C, which trio knows to take at a moment that suits it."""
-    signal.raise_signal(signal.SIGINT)
 
 
 if __name__ == "__main__":

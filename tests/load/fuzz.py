@@ -26,6 +26,7 @@ from tabletap.client.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, fram
 from tabletap.simulate.rest import Rest
 
 from .crash_server import CrashServer
+from .tool import say, until_interrupted
 
 ATTACKERS = 40
 WORKERS = 5
@@ -342,10 +343,6 @@ class Fuzz:
         return {"tasks": tasks - pooled, "sockets": sockets, "files": files - pooled}  # a pool may keep what it has
 
 
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def fuzz(lasting_s: float, seed: int) -> Result:
     """Run it; everything that was started has ended afterwards. Raises DidNotStart."""
     with CrashServer() as crash:
@@ -361,7 +358,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
     arguments = parser.parse_args()
-    result = fuzz(arguments.seconds, arguments.seed)
+    result = until_interrupted(lambda: fuzz(arguments.seconds, arguments.seed))
     print("all is well" if result.well else "NOT WELL")
     print(msgspec.json.encode(result).decode())
     return 0 if result.well else 1

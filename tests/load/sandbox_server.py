@@ -4,12 +4,16 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 import trio
+
+from .crash_server import CrashServer
 
 KEY, MERCHANT, SECRET = "sandbox-key-of-the-load", "merchant-of-the-load", "webhook-secret-of-the-load"
 READY_SECONDS = 30.0
@@ -77,3 +81,12 @@ class SandboxServer:
             answer = await client.request(method, path, json=body, headers={"authorization": f"Bearer {KEY}"})
             answer.raise_for_status()
             return answer.json()
+
+
+@contextmanager
+def server_and_provider() -> Iterator[tuple[CrashServer, SandboxServer]]:
+    """A server, still to be started, that is paid by way of this provider, which outlives it."""
+    port = free_port()  # the same after each kill: the provider keeps telling it there
+    with CrashServer(port) as server, SandboxServer(server.folder) as sandbox:
+        server.environment = {**sandbox.environment, "TABLETAP_PUBLIC_URL": f"http://127.0.0.1:{port}"}
+        yield server, sandbox

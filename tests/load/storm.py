@@ -27,6 +27,7 @@ from tabletap.simulate.baskets import Baskets, Cafe
 from tabletap.simulate.rest import Rest
 
 from .crash_server import CrashServer
+from .tool import say, until_interrupted
 
 STATES = frozenset({"kitchen_display_updated", "queue_position_updated"})
 PATIENCE_SECONDS = 120.0
@@ -269,10 +270,6 @@ def _memory(process: psutil.Process) -> float:
     return float(process.memory_info().rss) / (1 << 20)
 
 
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def storm(clients: int, rate: float, cuts: int, seed: int) -> Result:
     """Run it; everything that was started has ended afterwards. Raises DidNotStart or trio.TooSlowError."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # of the server too, which inherits it
@@ -292,7 +289,7 @@ def main() -> int:
     parser.add_argument("--cuts", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    result = storm(arguments.clients, arguments.rate, arguments.cuts, arguments.seed)
+    result = until_interrupted(lambda: storm(arguments.clients, arguments.rate, arguments.cuts, arguments.seed))
     print("all is well" if result.well else "NOT WELL")
     print(msgspec.json.encode(result).decode())
     return 0 if result.well else 1

@@ -19,7 +19,7 @@ from tabletap.actors.ports import CafeEntry, Gateway, Idempotency, JobBoard, Rea
 from tabletap.actors.reconciliation import Reconciliation
 from tabletap.actors.webhook_ports import Endpoints, Inbox
 from tabletap.domain.access import Access, Principal, Subject
-from tabletap.domain.base import By, CafeId, Kind, OrderId, PaymentId, Ref
+from tabletap.domain.base import By, CafeId, Kind, PaymentId, Ref
 from tabletap.domain.vocabulary import Method
 from tabletap.http.auth import Authenticator
 from tabletap.http.keyring import Keyring
@@ -182,8 +182,3 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     def of_cafe(self) -> bool:
         """Whether path, query or body names the cafe."""
         return "cafe" in self.params or self.cafe_by is not None
-
-
-def order_id_of(text: str) -> OrderId:
-    """An order's id as a path or message spells it; the dispatcher has checked its form."""
-    return OrderId(UUID(text))

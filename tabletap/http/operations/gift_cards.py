@@ -5,6 +5,7 @@ of its own. The code is in the path, and in answers to whoever has it already or
 and answers holds the serial number of the card or a digest, never the code.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -185,15 +186,21 @@ async def issued(call: Call, stored: AccountView) -> GiftCardView:
     return _shown(call, stored, call.services.auth.gift_code(call.cafe_id, stored.serial))
 
 
-async def deduct(call: Call) -> Any:
-    """A till takes from the card for a sale of its own."""
-    body: DeductBody = call.body
+async def _move(call: Call, command: Callable[[Holding, UUID], Use | Return]) -> Any:
+    """Something moves on the card that the path names."""
     card = await _card(call)
     if isinstance(card, Refusal):
         return card
     holding = _holding(call, card)
-    command = Use(holding, call.services.new_id(), body.amount, body.reason, body.order_id)
-    return await call.services.desk.ask(holding.ref, command, call.by, call.idempotency)
+    return await call.services.desk.ask(
+        holding.ref, command(holding, call.services.new_id()), call.by, call.idempotency
+    )
+
+
+async def deduct(call: Call) -> Any:
+    """A till takes from the card for a sale of its own."""
+    body: DeductBody = call.body
+    return await _move(call, lambda card, entry_id: Use(card, entry_id, body.amount, body.reason, body.order_id))
 
 
 async def deducted(call: Call, stored: AccountView) -> Deducted:
@@ -205,12 +212,9 @@ async def deducted(call: Call, stored: AccountView) -> Deducted:
 async def refund(call: Call) -> Any:
     """What a till took comes back."""
     body: RefundBody = call.body
-    card = await _card(call)
-    if isinstance(card, Refusal):
-        return card
-    holding = _holding(call, card)
-    command = Return(holding, call.services.new_id(), body.amount, body.transaction_id, body.reason)
-    return await call.services.desk.ask(holding.ref, command, call.by, call.idempotency)
+    return await _move(
+        call, lambda card, entry_id: Return(card, entry_id, body.amount, body.transaction_id, body.reason)
+    )
 
 
 async def refunded(call: Call, stored: AccountView) -> Refunded:
