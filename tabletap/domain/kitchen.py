@@ -33,6 +33,9 @@ TELL_AGAIN_AFTER = timedelta(seconds=60)
 FRESH_FOR = timedelta(milliseconds=250)
 """A rush moves the queue with every request: working all places out again each time would cost more than the orders."""
 
+DRIFT_SEEN_AFTER = timedelta(seconds=5)
+"""While orders only come, nobody's place moves, but time does: every estimate drifts with it."""
+
 
 class _Work:
     """What one line asks of its station; ``done``: nothing more, unless it is recalled."""
@@ -73,6 +76,8 @@ class Board:
         self._places: dict[OrderId, e.Place] = {}
         self._ahead: Counter[str] = Counter()
         self._stale_since: datetime | None = None
+        self._worked_out_at: datetime | None = None
+        self._appended: list[OrderId] = []  # since the last news
         self.moved = False
         """Something changed since the last ``news``."""
 
@@ -96,6 +101,7 @@ class Board:
                 ticket = _Ticket({facts.line: _Work(facts, at) for facts in event.lines if facts.gift is None})
                 self._tickets[event.order_id] = ticket
                 self._append(event.order_id, ticket.work, at)
+                self._appended.append(event.order_id)
                 self.moved = True
                 return
             case e.OrderStatusChanged(to=OrderStatus.COMPLETED) | e.OrderCancelled(merged_into=None):
@@ -156,7 +162,7 @@ class Board:
 
     def places(self, now: datetime) -> dict[OrderId, e.Place]:
         """Every queued order's position (from 1) and when it should be ready."""
-        self._places, self._ahead, self._stale_since = {}, Counter(), None
+        self._places, self._ahead, self._stale_since, self._worked_out_at = {}, Counter(), None, now
         for order_id, ticket in self._tickets.items():
             if ticket.waiting:
                 self._append(order_id, ticket.work, now)
@@ -186,26 +192,30 @@ class Board:
         return sum(ticket.waiting for ticket in self._tickets.values())
 
     def load(self) -> int:
-        """0-100: the fullest station's work against 15 minutes of it, at its own pace."""
-        work: Counter[str] = Counter()
-        for ticket in self._tickets.values():
-            for one in ticket.work:
-                work[one.station] += one.seconds
-        fullest = max((seconds * self._pace.get(station, 1.0) for station, seconds in work.items()), default=0.0)
+        """0-100: the fullest station's work against 15 minutes of it, at its own pace, when last worked out."""
+        fullest = max((seconds * self._pace.get(station, 1.0) for station, seconds in self._ahead.items()), default=0.0)
         return min(100, round(100 * fullest / FULL_STATION_S))
 
     def news(self, now: datetime) -> e.QueueMoved | None:
         """What changed since it was last asked, or None. An estimate that hardly moved is no news."""
         self.moved = False
-        places = self.places(now)
-        changed = tuple(place for place in places.values() if self._is_news(place))
-        load, active = self.load(), self.active
+        changed = tuple(place for place in self._looked_at(now) if self._is_news(place))
+        load, active = self.load(), len(self._places)
         if not changed and (load, active) == (self._told_load, self._told_active):
             return None
-        self._told = {order_id: place for order_id, place in self._told.items() if order_id in places}
         self._told |= {place.order_id: place for place in changed}
         self._told_load, self._told_active = load, active
         return e.QueueMoved(load=load, active=active, places=changed)
+
+    def _looked_at(self, now: datetime) -> Iterable[e.Place]:
+        """The places that may be news: while orders only come, theirs."""
+        appended, self._appended = self._appended, []
+        worked_out_at = self._worked_out_at
+        if self._stale_since is None and worked_out_at is not None and now - worked_out_at < DRIFT_SEEN_AFTER:
+            return [self._places[order_id] for order_id in appended]
+        places = self.places(now)
+        self._told = {order_id: place for order_id, place in self._told.items() if order_id in places}
+        return places.values()
 
     def _is_news(self, place: e.Place) -> bool:
         told = self._told.get(place.order_id)

@@ -27,6 +27,8 @@ ISSUER = "tabletap"
 TRACKING_PREFIX = "trk_"
 MAC_BYTES = 18
 MAX_TOKEN_CHARS = 4096
+READ_AT_MOST = 2_000
+"""So many tokens that were read and found good are remembered; by their digests, as none is kept as it is."""
 
 _PEOPLE = frozenset(set(Role) - {Role.SYSTEM, Role.TILL})
 _INVALID = Refusal(Code.INVALID_TOKEN, "the token is not one of ours")
@@ -56,6 +58,7 @@ class Authenticator:
         self._people_key = self._derive(b"people")
         self._tracking_key = self._derive(b"tracking")
         self._gift_key = self._derive(b"gift-cards")
+        self._read: dict[bytes, Principal] = {}
 
     def _derive(self, purpose: bytes) -> bytes:
         return hmac.digest(self._settings.secret, b"tabletap." + purpose, hashlib.sha256)
@@ -85,6 +88,28 @@ class Authenticator:
             return _INVALID
         if token.startswith(TRACKING_PREFIX):
             return self._tracked(token)
+        digest = hashlib.sha256(token.encode(errors="replace")).digest()
+        read = self._read.get(digest)
+        if read is None or not self._is_good_still(read):
+            fresh = self._person(token)
+            if isinstance(fresh, Refusal):
+                self._read.pop(digest, None)
+                return fresh
+            read = self._remember(digest, fresh)
+        return self.judge(read)
+
+    def _is_good_still(self, principal: Principal) -> bool:
+        expires_at = principal.expires_at
+        return expires_at is not None and datetime.now(UTC) < expires_at
+
+    def _remember(self, digest: bytes, principal: Principal) -> Principal:
+        if digest not in self._read and len(self._read) >= READ_AT_MOST:
+            del self._read[next(iter(self._read))]
+        self._read[digest] = principal
+        return principal
+
+    def _person(self, token: str) -> Principal | Refusal:
+        """Who a person's token names, by its signature and its claims alone."""
         try:
             claims = jwt.decode(
                 token,
@@ -107,15 +132,13 @@ class Authenticator:
         longest = timedelta(seconds=self._settings.longest_lifetime_s + self._settings.leeway_s)
         if role not in _PEOPLE or expires_at - datetime.now(UTC) > longest:
             return _INVALID
-        return self.judge(
-            Principal(
-                role=role,
-                user=str(claims["sub"]),
-                cafes=cafes,
-                expires_at=expires_at,
-                issued_at=issued_at,
-                token_id=str(claims["jti"]) if "jti" in claims else None,
-            )
+        return Principal(
+            role=role,
+            user=str(claims["sub"]),
+            cafes=cafes,
+            expires_at=expires_at,
+            issued_at=issued_at,
+            token_id=str(claims["jti"]) if "jti" in claims else None,
         )
 
     def tracking_token(self, order_id: OrderId) -> str:
