@@ -9,6 +9,7 @@ longer than `graceful_seconds`.
 """
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from functools import partial
 from http import HTTPStatus
@@ -16,15 +17,16 @@ from http import HTTPStatus
 import msgspec
 import structlog
 import trio
+from h11 import ERROR, LocalProtocolError, Response
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.events import Event, Updated
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.task_group import TaskGroup
-from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
+from hypercorn.typing import ASGIFramework, ConnectionState, H11SendableEvent, LifespanState
 from hypercorn.utils import parse_socket_addr
 
 from tabletap.http.sockets.stream import Connection, HeadTooLarge
@@ -119,7 +121,7 @@ class _Listener:
         with trio.move_on_after(self._limits.graceful_seconds) as patience:
             await self._context.terminated.set()  # idle connections end now, busy ones after their answer
             for connection in tuple(self._open):
-                if connection.reading_head:
+                if connection.reading_head or connection.idle:
                     connection.scope.cancel()
             try:
                 close_doors()
@@ -187,23 +189,40 @@ class _Listener:
 
 
 class _Http1(H11Protocol):
+    """HTTP/1.1 with one write for an answer's head and the first of its body."""
+
+    _held = b""
+
     async def _check_protocol(self, event: object) -> None:
         """Stay with HTTP/1.1: an offer of h2c (Java's client makes one by default) may be ignored, and is."""
 
+    async def _send_h11_event(self, event: H11SendableEvent) -> None:
+        try:
+            data = self._held + (self.connection.send(event) or b"")
+        except LocalProtocolError:
+            if self.connection.their_state != ERROR:
+                raise
+            return
+        if type(event) is Response:
+            self._held = data
+        elif data:
+            self._held = b""
+            await self.send(RawData(data=data))
+
 
 class _HttpConnection(TCPServer):
-    """Hypercorn's connection without its TLS and its HTTP/2."""
+    """Hypercorn's connection without its TLS and its HTTP/2, and with one timer instead of a task for each silence."""
 
     def __init__(
         self, app: ASGIWrapper, config: Config, context: WorkerContext, state: LifespanState, stream: Connection
     ) -> None:
         super().__init__(app, config, context, state, stream)  # type: ignore[arg-type]  # it asks for no more than this
-        self._socket = stream.socket
+        self._connection = stream
+        self._silence = trio.CancelScope()
 
     async def run(self) -> None:
-        sock = self._socket
+        sock = self._connection.socket
         async with TaskGroup() as task_group:
-            self._task_group = task_group
             self.protocol = _Http1(  # type: ignore[assignment]  # the part of ProtocolWrapper that is used
                 self.app,
                 self.config,
@@ -215,19 +234,38 @@ class _HttpConnection(TCPServer):
                 server=parse_socket_addr(sock.family, sock.getsockname()),
                 send=self.protocol_send,
             )
-            await self.idle_task.restart(task_group, self._idle_timeout)
             await self._read_data()
-            await self.idle_task.stop()  # else a connection its client has closed stays until the keep-alive ends
         await self._close()
 
-    # Quart-Trio cancels the task that sent a response as soon as it is complete, which is while Hypercorn, in that
-    # task, still arms the keep-alive timer or closes. Without these shields the connection stays with neither.
-
     async def protocol_send(self, event: Event) -> None:
-        with trio.CancelScope(shield=isinstance(event, Updated)):
+        if isinstance(event, Updated):
+            self._connection.idle = event.idle
+            self._silence.deadline = self._bound()
+        else:
             await super().protocol_send(event)
 
+    async def _read_data(self) -> None:
+        while True:
+            with trio.CancelScope(deadline=self._bound()) as self._silence:
+                try:
+                    data = await self.stream.receive_some(MAX_RECV)
+                except (trio.ClosedResourceError, trio.BrokenResourceError):
+                    break
+            if self._silence.cancelled_caught:
+                break
+            await self.protocol.handle(RawData(bytes(data)))
+            if not data:
+                break
+        await self.protocol.handle(Closed())
+
+    def _bound(self) -> float:
+        """Until when the client may be silent."""
+        seconds = self.config.keep_alive_timeout if self._connection.idle else self.config.read_timeout or math.inf
+        return trio.current_time() + seconds
+
     async def _close(self) -> None:
+        # Quart-Trio cancels the task that sent an answer as soon as it is complete, which is while Hypercorn, in that
+        # task, may still close: without this shield the connection would stay.
         with trio.CancelScope(shield=True):
             await super()._close()
 

@@ -23,6 +23,7 @@ class Connection(trio.abc.HalfCloseableStream):
         "_pushed_back",
         "_transport",
         "_write_timeout_seconds",
+        "idle",
         "reading_head",
         "scope",
         "socket",
@@ -32,6 +33,7 @@ class Connection(trio.abc.HalfCloseableStream):
         self.socket = transport.socket  # Hypercorn asks it for addresses, a session writes to it
         self.scope = trio.CancelScope()  # ends this connection and no other
         self.reading_head = True
+        self.idle = False  # between two requests
         self._transport = transport
         self._write_timeout_seconds = write_timeout_seconds
         self._pushed_back = bytearray()
