@@ -1,5 +1,7 @@
 """The loop of the driver, without a driver."""
 
+import math
+
 import trio
 import trio.testing
 
@@ -55,3 +57,19 @@ async def test_a_callback_that_fails_ends_neither_the_round_nor_the_loop() -> No
         loop.call_soon(done.append, 1)
         await rounds_until(done, 1)
     assert [type(failure) for failure in failures] == [ZeroDivisionError]
+
+
+async def test_a_timer_that_was_cancelled_wakes_nobody() -> None:
+    async with open_loop() as loop:
+        timers = [loop.call_later(seconds, print) for seconds in (5, 10, 20)]
+        await trio.testing.wait_all_tasks_blocked()
+        assert trio.lowlevel.current_statistics().seconds_to_next_deadline <= 5
+        for timer in timers[:2]:
+            timer.cancel()
+        loop.call_soon(int)  # an answer has come
+        await trio.testing.wait_all_tasks_blocked()
+        assert 10 < trio.lowlevel.current_statistics().seconds_to_next_deadline <= 20
+        timers[2].cancel()
+        loop.call_soon(int)
+        await trio.testing.wait_all_tasks_blocked()
+        assert trio.lowlevel.current_statistics().seconds_to_next_deadline == math.inf
