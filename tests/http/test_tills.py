@@ -205,25 +205,6 @@ def test_the_headers_of_a_till_are_checked_each_for_itself(server: Server, cafe:
         problem_of(server.call("GET", path, headers=of_till(cafe, wrong)), 401, "INVALID_TOKEN")
 
 
-def test_a_batch_answers_each_order_for_itself_and_may_be_repeated(server: Server, cafe: Cafe) -> None:
-    key, elsewhere = server.key(cafe)["key"], server.place(server.b)
-    one, other = server.place(cafe), server.place(cafe)
-    updates = [
-        {"orderId": one["id"], "move": "start"},
-        {"orderId": elsewhere["id"], "move": "cancel"},
-        {"orderId": one["id"], "move": "ready"},
-        {"orderId": other["id"], "move": "cancel", "reason": "sold out"},
-        {"orderId": other["id"], "move": "start"},
-    ]
-    for _ in range(2):
-        results = server.ask(cafe, key, "orders/batch", {"updates": updates}).json()["results"]
-        assert [result["orderId"] for result in results] == [update["orderId"] for update in updates]
-        assert [results[place]["refused"]["code"] for place in (1, 4)] == ["NOT_FOUND", "ILLEGAL_MOVE"]
-        assert (results[2]["order"]["status"], results[3]["order"]["status"]) == ("ready", "cancelled")
-    for body in ({}, {"updates": []}, {"updates": [updates[0]] * 101}, {"updates": [{**updates[0], "move": "eat"}]}):
-        problem_of(server.ask(cafe, key, "orders/batch", body), 400, "VALIDATION_ERROR")
-
-
 # -- keys
 
 
