@@ -1,4 +1,5 @@
-"""A till that is away for a thousand events and a SIGKILL has each once, in order, by socket as by REST (spec S3)."""
+"""Tills across a SIGKILL: one that was away for a thousand events has each once, in order, by socket as by REST (spec
+S3); and a batch that was cut off is finished by its repeat (spec S7)."""
 
 import json
 from contextlib import AsyncExitStack
@@ -22,6 +23,7 @@ ORDER = {
     "items": [{"sku": "flat-white", "quantity": 1, "modifiers": [{"group": "milk", "option": "full-cream"}]}],
 }
 MOVES = ("start", "ready", "complete")
+BATCH = 100
 
 
 class Till:
@@ -131,3 +133,56 @@ async def told_after_all(till: Till) -> list[Any]:
         while (message := json.loads(await socket.get_message())).get("id") != "last":
             heard.append(message)
     return [message for message in heard if "eventId" in message]
+
+
+async def batch(crash: CrashServer, updates: list[Any], key: str) -> Any:
+    """What a batch is answered; None: nobody knows."""
+    body = {"updates": updates}
+    headers = {"X-API-Key": crash.demo["posApiKey"], "X-Tenant-ID": "demo", "Idempotency-Key": key}
+    async with httpx.AsyncClient(
+        base_url=crash.server.url, headers=headers, timeout=PATIENCE_S, trust_env=False
+    ) as http:
+        try:
+            answer = await http.post("/api/demo/orders/batch", json=body)
+        except httpx.TransportError:
+            return None
+    assert answer.status_code == 200, answer.text
+    return answer.json()["results"]
+
+
+async def test_a_batch_that_a_kill_cut_off_is_finished_by_its_repeat_each_order_once() -> None:
+    with trio.fail_after(PATIENCE_S), CrashServer() as crash:
+        await crash.start()
+        rest, till, key, told = Rest(crash.server), Till(crash, "front"), str(uuid4()), []
+        answers = [await rest.ask("POST", "/api/demo/orders", key=str(uuid4()), body=ORDER) for _ in range(BATCH // 2)]
+        orders = [json.loads(answer.body)["id"] for answer in answers]
+        updates = [{"orderId": order, "move": move} for order in orders for move in MOVES[:2]]
+        async with AsyncExitStack() as stack:
+            socket = await till.connect(stack)
+            begun = till.welcome["cursor"]
+            async with trio.open_nursery() as nursery:
+
+                async def send() -> None:
+                    told.append(await batch(crash, updates, key))
+
+                nursery.start_soon(send)
+                while json.loads(await socket.get_message()).get("type") != "order_updated":
+                    pass
+                crash.kill()
+        assert told == [None], "it was cut off"
+        await crash.start()
+        moved = {one["data"]["orderId"] for one in await trio.to_thread.run_sync(events_after, crash, begun)}
+        assert 0 < len(moved) < len(orders), "the kill came in the midst of it"
+        first, again = await batch(crash, updates, key), await batch(crash, updates, key)
+        assert [one["order"]["status"] for one in first] == ["preparing", "ready"] * len(orders)
+        assert [one["orderId"] for one in first] == [update["orderId"] for update in updates]
+        assert again == first
+        undisturbed = json.loads((await rest.ask("POST", "/api/demo/orders", key=str(uuid4()), body=ORDER)).body)["id"]
+        await batch(crash, [{"orderId": undisturbed, "move": move} for move in MOVES[:2]], str(uuid4()))
+        told_of: dict[str, list[Any]] = {}
+        for one in await trio.to_thread.run_sync(events_after, crash, begun):
+            if one["type"] == "order_updated":
+                told_of.setdefault(one["data"]["orderId"], []).append(one["data"]["order"]["status"])
+        assert told_of.keys() == {*orders, undisturbed}
+        assert [order for order in orders if told_of[order] != told_of[undisturbed]] == []
+        await rest.aclose()

@@ -126,7 +126,7 @@ class Bench:
         for every_s in polls:
             ways[f"poll{every_s:g}"] = partial(_polling, self._server, every_s, Random(int(every_s)))
         ways["aloneAgain"] = None
-        await self._phase("warm-up", None, 2.0)
+        await self._phase("warm-up", None, min(SETTLE_SECONDS, self._seconds))
         phases = {name: await self._phase(name, make, self._seconds) for name, make in ways.items()}
         before, after = phases.pop("alone").spent, phases.pop("aloneAgain").spent
         orders = Cpu((before.server + after.server) / 2, (before.postgres + after.postgres) / 2)
@@ -158,8 +158,8 @@ class Bench:
                 nursery.start_soon(till.run)
             for till in tills:
                 await till.ready.wait()
-            await trio.sleep(SETTLE_SECONDS)
-            counted, spent = vars(wire).copy(), self._spent()
+            await trio.sleep(min(SETTLE_SECONDS, seconds / 2))
+            before, spent = vars(wire).copy(), self._spent()
             begun = trio.current_time()
             async with trio.open_nursery() as load:
                 for number in range(int(self._rate * seconds)):
@@ -167,12 +167,11 @@ class Bench:
                     load.start_soon(self._place, venues[number % len(venues)][0], answered)
             await trio.sleep_until(begun + seconds)
             took = self._spent().less(spent)
-            for what, before in counted.items():
-                setattr(wire, what, getattr(wire, what) - before)
-            within = Wire()
-            vars(within).update(vars(wire))
+            within = {what: count - before[what] for what, count in vars(wire).items()}
             await _until_all_know(tills, answered)
             nursery.cancel_scope.cancel()
+        for till in tills:
+            await till.aclose()
         waits = [
             till.known[order] - at
             for till in tills
@@ -180,7 +179,7 @@ class Bench:
             if slug == till.slug and order in till.known
         ]
         expected = sum(slug == till.slug for till in tills for slug, _ in answered.values())
-        phase = Phase(waits, within, took, expected - len(waits), sum(till.twice for till in tills))
+        phase = Phase(waits, Wire(**within), took, expected - len(waits), sum(till.twice for till in tills))
         say(f"{name}: {msgspec.json.encode(phase.less(Cpu(0, 0))).decode()}")
         return phase
 
@@ -249,14 +248,15 @@ def _verdicts(told: dict[str, Way], often: str) -> dict[str, Any]:
     }
 
 
-async def run(arguments: argparse.Namespace, polls: Sequence[float] = POLLS_SECONDS) -> dict[str, Any]:
+async def bench(
+    *, cafes: int, tills: int, rate: float, seconds: float, polls: Sequence[float] = POLLS_SECONDS
+) -> dict[str, Any]:
     """One server, all ways."""
     with CrashServer() as server:
         await server.start()
         pin(family(server.postgres_pid), CLIENT_CORE)
         pin([server.pid], SERVER_CORE)
-        load = {name: getattr(arguments, name) for name in ("cafes", "tills", "rate", "seconds")}
-        return await Bench(server, **load).run(polls)
+        return await Bench(server, cafes=cafes, tills=tills, rate=rate, seconds=seconds).run(polls)
 
 
 def main() -> int:
@@ -265,9 +265,9 @@ def main() -> int:
     parser.add_argument("--tills", type=int, default=3, help="of each cafe")
     parser.add_argument("--rate", type=float, default=2.0, help="orders per second, of all cafes together")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each way")
-    arguments = parser.parse_args()
+    arguments = vars(parser.parse_args())
     pinned(CLIENT_CORE)()
-    result = until_interrupted(lambda: trio.run(run, arguments))
+    result = until_interrupted(lambda: trio.run(partial(bench, **arguments)))
     print(msgspec.json.encode(result).decode())
     return 0 if all(verdict["holds"] for verdict in result["verdicts"].values()) else 1
 

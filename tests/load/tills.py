@@ -3,6 +3,7 @@ or with an HTTP client that asks again and again. They keep what they heard, and
 """
 
 import json
+from dataclasses import dataclass
 from random import Random
 from urllib.parse import urlencode
 
@@ -15,14 +16,14 @@ from tabletap.simulate.rest import Connection
 _BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
+@dataclass
 class Wire:
     """What went over some connections: bytes of TCP's payload, HTTP requests (handshakes too), WebSocket messages."""
 
-    def __init__(self) -> None:
-        self.to_server = 0
-        self.from_server = 0
-        self.requests = 0
-        self.messages = 0
+    to_server: int = 0
+    from_server: int = 0
+    requests: int = 0
+    messages: int = 0
 
 
 class Counted(trio.abc.Stream):
@@ -62,6 +63,12 @@ class Till:
         self.known: dict[str, float] = {}
         self.twice = 0
         self._last = -1
+        self._stream: Counted | None = None
+
+    async def aclose(self) -> None:
+        """When it runs no more."""
+        if self._stream is not None:
+            await self._stream.aclose()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -73,7 +80,9 @@ class Till:
         self._last = max(self._last, offset)
 
     async def _dial(self) -> Counted:
-        return Counted(await self._server.dial(), self._wire)
+        await self.aclose()
+        self._stream = Counted(await self._server.dial(), self._wire)
+        return self._stream
 
 
 class PushedTill(Till):
