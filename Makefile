@@ -7,8 +7,8 @@ WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo serve test check format bench-actors bench-orders bench-payments bench-fanout bench-latency crash chaos-payments \
-	storm fuzz docs clean
+.PHONY: demo serve test check format bench-actors bench-orders bench-payments bench-fanout bench-latency bench-pos crash \
+	chaos-payments storm fuzz docs clean
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +53,9 @@ bench-fanout: $(VENV)/.dev
 
 bench-latency: $(VENV)/.dev
 	@$(BIN)/python -m tests.load.bench_latency
+
+bench-pos: $(VENV)/.dev
+	@$(BIN)/python -m tests.load.bench_pos
 
 crash: $(VENV)/.dev
 	$(BIN)/python -m tests.load.crash --rounds $(ROUNDS)

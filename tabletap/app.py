@@ -212,7 +212,7 @@ class Server:
             await storage.start(self.hub.run)
             await storage.start(self.writer.run)
             await storage.start(self.relay.run)
-            storage.start_soon(keep_sweeping, self.database)
+            storage.start_soon(keep_sweeping, self.database, self.settings.kept)
             async with trio.open_nursery() as house:
                 await house.start(self.system.run)
                 await house.start(self.waker.run)

@@ -8,6 +8,7 @@ import os
 import secrets
 import tomllib
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +36,7 @@ from tabletap.store.embedded import EmbeddedLimits
 from tabletap.store.endpoints import EndpointSettings
 from tabletap.store.inbox import InboxSettings
 from tabletap.store.pool import PoolLimits
+from tabletap.store.sweep import Kept
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 SECRET_AT_LEAST = 32
@@ -153,6 +155,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         auth = self.auth
         kept_s = auth.longest_lifetime_s + auth.leeway_s
         return RevokedSettings(kept_s=kept_s, per_cafe=auth.revoked_per_cafe, read_every_s=auth.revoked_read_every_s)
+
+    @property
+    def kept(self) -> Kept:
+        return Kept(timedelta(days=self.keys.revoked_days), timedelta(days=self.tills.lines_days))
 
     @property
     def state(self) -> Path:

@@ -219,6 +219,10 @@ class Reader(Protocol):
         """What was answered to a key that has not expired."""
         ...
 
+    async def answered_among(self, scope: str, keys: Sequence[UUID], now: datetime) -> Sequence[Answered]:
+        """The same of some keys, in any order."""
+        ...
+
 
 Follower = Callable[[Sequence[Recorded]], None]
 """Called with each commit's events of a cafe, in offset order, after the commit. Must not block or raise."""

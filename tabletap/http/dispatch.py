@@ -26,7 +26,7 @@ from tabletap.domain.payment import PaymentView
 
 from .limits import RateLimiter
 from .operations import OPERATIONS
-from .operations.base import About, Call, Key, Named, Operation, Raw, Services, Signed
+from .operations.base import KEY_REUSED, About, Call, Key, Named, Operation, Raw, Services, Signed
 from .problems import STATUS
 
 SUBJECTS_AT_MOST = 10_000
@@ -310,8 +310,7 @@ class Dispatcher:
         if before is None:
             return None
         if before.idempotency.request != idempotency.request:
-            refusal = Refusal(Code.IDEMPOTENCY_KEY_REUSED, "this key was used for another request")
-            return Performed(STATUS[refusal.code], refusal=refusal)
+            return Performed(STATUS[KEY_REUSED.code], refusal=KEY_REUSED)
         return await self._replay(operation, call, ok=before.ok, body=before.body)
 
     async def _replay(self, operation: Operation, call: Call, *, ok: bool, body: bytes) -> Performed:

@@ -38,7 +38,8 @@ _OTHER_TENANT = Refusal(Code.FORBIDDEN, f"{TENANT}, the path and the key must be
 
 
 class KeySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """``wrong_...``: of an address, beyond which no key that it shows is looked at. ``addresses``: remembered."""
+    """``wrong_...``: of an address, beyond which no key that it shows is looked up. ``addresses``: remembered.
+    ``revoked_days``: for so long a revoked key is listed."""
 
     per_cafe: int
     wrong_per_min: int
@@ -46,6 +47,7 @@ class KeySettings(msgspec.Struct, frozen=True, kw_only=True):
     addresses: int
     read_every_s: float
     used_every_s: float
+    revoked_days: float
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -92,9 +94,12 @@ class Keyring:
     # -- who it is
 
     async def principal(self, shown: Shown, *, tenant_needed: bool) -> Principal | Refusal:
-        """The till that shows a key. Raises Outage."""
+        """The till that shows a key. Raises Outage.
+
+        A key that is known here is good from any address: a cafe's guests are at the address of its tills.
+        """
         wait = self._wrong.wait(shown.address, trio.current_time())
-        if wait > 0:
+        if wait > 0 and self._good(digest_of(shown.key[:KEY_CHARS_AT_MOST])) is None:
             return Refusal(Code.RATE_LIMIT_EXCEEDED, "too many wrong keys", retry_after_s=math.ceil(wait))
         found = await self._find(shown.key)
         if isinstance(found, Refusal):

@@ -157,6 +157,8 @@ async def _principal(auth: Authenticator, keyring: Keyring, slug: str | None) ->
             return Refusal(Code.UNAVAILABLE, "the database cannot be reached", retry_after_s=1)
     header = request.headers.get("authorization")
     token = bearer(header)
+    if header is None and TENANT in request.headers:
+        return Refusal(Code.AUTH_REQUIRED, "a till shows its key: X-API-Key")
     if token is None:
         return Refusal(Code.INVALID_TOKEN, "the Authorization header holds no bearer token") if header else None
     return auth.principal(token)

@@ -26,11 +26,12 @@ log = structlog.get_logger(__name__)
 
 class TillSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``write_every_s``: how long what tills acknowledge gathers before it is written down. ``lines_waiting``: lines of
-    the log in memory, beyond which the oldest are dropped (and counted)."""
+    the log in memory, beyond which the oldest are dropped (and counted). ``lines_days``: how long they are kept."""
 
     per_key: int
     write_every_s: float
     lines_waiting: int
+    lines_days: float
     polls_waiting: int
 
 

@@ -77,6 +77,8 @@ TOLD_TO_TILLS = (
     | e.MergeUndone
     | e.PaymentSettled
     | e.RefundNoted
+    | e.OrderDiscounted
+    | e.DiscountReturned
 )
 """What changes an order that a till has."""
 

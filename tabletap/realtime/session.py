@@ -102,6 +102,7 @@ class Session:
         "remote",
         "rooms",
         "send",
+        "silent",
         "stream",
         "tell",
     )
@@ -111,6 +112,7 @@ class Session:
         self.remote = remote
         self.principal = principal
         self.flooded = False  # closed because it sent too much
+        self.silent = False  # given up because it did not answer a ping
         self.rooms: set[str] = set()
         self.stream = stream
         self.send = stream.push
@@ -173,6 +175,7 @@ class Session:
         now, stream = trio.current_time(), self.stream
         if self._heard_at_ping == stream.received_bytes:
             if now >= self._ping_deadline:
+                self.silent = True
                 stream.abort()
         elif now >= stream.last_received + self._limits.ping_after_seconds:
             self.send(_PING)

@@ -159,16 +159,18 @@ class Reader:
 
     async def answered(self, scope: str, key: UUID, now: datetime) -> Answered | None:
         """What was answered to a key that has not expired."""
+        return next(iter(await self.answered_among(scope, [key], now)), None)
+
+    async def answered_among(self, scope: str, keys: Sequence[UUID], now: datetime) -> Sequence[Answered]:
+        """The same of some keys, in any order."""
         rows = await self._fetch(
-            "SELECT request, ok, body, expires_at FROM idempotency WHERE scope = $1 AND key = $2 AND expires_at > $3",
+            """SELECT key, request, ok, body, expires_at FROM idempotency
+               WHERE scope = $1 AND key = ANY ($2::uuid[]) AND expires_at > $3""",
             scope,
-            key,
+            list(keys),
             now,
         )
-        if not rows:
-            return None
-        request, ok, body, expires_at = rows[0]
-        return Answered(Idempotency(scope, key, request), ok, body, expires_at)
+        return [Answered(Idempotency(scope, key, request), ok, body, until) for key, request, ok, body, until in rows]
 
     async def _fetch(self, query: str, *arguments: Any) -> Sequence[Row]:
         work: Callable[[Connection], Awaitable[Sequence[Row]]] = lambda connection: connection.fetch(query, *arguments)  # noqa: E731

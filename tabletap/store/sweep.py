@@ -1,7 +1,7 @@
 """Removes what has outlived its purpose. Nothing here may change an answer: expired is expired, removed or not."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 import trio
@@ -16,12 +16,15 @@ log = structlog.get_logger(__name__)
 
 EVERY_S: Final = 60.0
 
-REVOKED_KEYS_KEPT: Final = timedelta(days=90)
-LINES_KEPT: Final = timedelta(days=14)
-"""Of the log of what passes between tills and us; the events themselves are kept for good."""
-
 PAGE: Final = 5_000
 """Rows removed at once: a long delete would hold back vacuum and stand in the way of a shutdown."""
+
+
+class Kept(NamedTuple):
+    """For how long: keys of tills that were revoked, and the log of what passes between tills and us."""
+
+    revoked_keys: timedelta
+    till_lines: timedelta
 
 
 async def forget_expired_answers(database: Database, now: datetime) -> int:
@@ -52,15 +55,21 @@ async def forget_done_jobs(database: Database, now: datetime) -> int:
             return removed
 
 
-async def keep_sweeping(database: Database) -> None:
+async def sweep(database: Database, now: datetime, kept: Kept) -> None:
+    """Remove it all, once."""
+    await forget_expired_answers(database, now)
+    await forget_done_jobs(database, now)
+    await database.transact(lambda connection: forget_revocations(connection, now))
+    await database.transact(lambda connection: forget_keys(connection, now - kept.revoked_keys))
+    while await database.transact(lambda connection: forget_lines(connection, now - kept.till_lines, PAGE)) == PAGE:
+        pass
+
+
+async def keep_sweeping(database: Database, kept: Kept) -> None:
     """Until cancelled. Several nodes may sweep at once."""
     while True:
         await trio.sleep(EVERY_S)
         try:
-            await forget_expired_answers(database, datetime.now(UTC))
-            await forget_done_jobs(database, datetime.now(UTC))
-            await database.transact(lambda connection: forget_revocations(connection, datetime.now(UTC)))
-            await database.transact(lambda connection: forget_keys(connection, datetime.now(UTC) - REVOKED_KEYS_KEPT))
-            await database.transact(lambda connection: forget_lines(connection, datetime.now(UTC) - LINES_KEPT))
+            await sweep(database, datetime.now(UTC), kept)
         except (DatabaseDown, Retry) as trouble:
             log.info("sweep_waits", trouble=str(trouble))

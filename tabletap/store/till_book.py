@@ -76,9 +76,14 @@ class TillTable:
         return [(row["id"], _line(row)) for row in rows]
 
 
-async def forget_lines(connection: Connection, before: datetime) -> None:
-    """Delete the lines of the log that are older."""
-    await connection.execute("DELETE FROM pos_sync_logs WHERE at < $1", before)
+async def forget_lines(connection: Connection, before: datetime, most: int) -> int:
+    """Delete lines of the log that are older; how many."""
+    status = await connection.execute(
+        "DELETE FROM pos_sync_logs WHERE id = ANY (ARRAY(SELECT id FROM pos_sync_logs WHERE at < $1 LIMIT $2))",
+        before,
+        most,
+    )
+    return int(status.removeprefix("DELETE "))
 
 
 def _line(row: Row) -> Line:

@@ -1,4 +1,5 @@
-"""A till that is away for a thousand events and a SIGKILL has each once, in order, by socket as by REST (spec S3)."""
+"""Tills across a SIGKILL: one that was away for a thousand events has each once, in order, by socket as by REST (spec
+S3); and a batch that was cut off is finished by its repeat (spec S7)."""
 
 import json
 from contextlib import AsyncExitStack
@@ -22,6 +23,7 @@ ORDER = {
     "items": [{"sku": "flat-white", "quantity": 1, "modifiers": [{"group": "milk", "option": "full-cream"}]}],
 }
 MOVES = ("start", "ready", "complete")
+BATCH = 100
 
 
 class Till:
@@ -92,15 +94,26 @@ def events_after(crash: CrashServer, cursor: int) -> list[Any]:
     return found
 
 
+async def cursor_beyond(rest: Rest, crash: CrashServer, name: str, offset: int) -> int:
+    """How far a till has got, as management is told when it has got there; what it is told is written down."""
+    while True:
+        answer = await rest.ask("GET", "/api/demo/pos-status", token=crash.demo["tokens"]["owner"])
+        cursor = next(int(till["cursor"]) for till in json.loads(answer.body)["tills"] if till["till"] == name)
+        if cursor >= offset:
+            return cursor
+        await trio.sleep(0.01)
+
+
 async def test_a_till_that_was_away_for_a_thousand_events_and_a_kill_has_each_of_them_once() -> None:
     with trio.fail_after(PATIENCE_S), CrashServer() as crash:
         await crash.start()
         rest, till = Rest(crash.server), Till(crash, "front")
         guests = Guests(crash, rest)
-        first = await guests.order()
         async with AsyncExitStack() as stack:
             await till.connect(stack)
-        begun = till.welcome["cursor"]
+        first = await guests.order()
+        acknowledged = (await till.hear(until_order=first, acknowledge=True))[-1]["offset"]
+        begun = await cursor_beyond(rest, crash, "front", acknowledged)
         key = crash.demo["posApiKey"]
         while (len(guests.placed) - 1) * EVENTS_PER_ORDER < EVENTS:
             if len(guests.placed) == ORDERS_UNTIL_KILL:
@@ -120,6 +133,7 @@ async def test_a_till_that_was_away_for_a_thousand_events_and_a_kill_has_each_of
         new = [one["data"]["orderId"] for one in told if one["type"] == "new_order"]
         assert [first, *new] == guests.placed
         assert len(await told_after_all(till)) == 0
+        assert till.welcome["cursor"] >= offsets[-1]
 
 
 async def told_after_all(till: Till) -> list[Any]:
@@ -131,3 +145,56 @@ async def told_after_all(till: Till) -> list[Any]:
         while (message := json.loads(await socket.get_message())).get("id") != "last":
             heard.append(message)
     return [message for message in heard if "eventId" in message]
+
+
+async def batch(crash: CrashServer, updates: list[Any], key: str) -> Any:
+    """What a batch is answered; None: nobody knows."""
+    body = {"updates": updates}
+    headers = {"X-API-Key": crash.demo["posApiKey"], "X-Tenant-ID": "demo", "Idempotency-Key": key}
+    async with httpx.AsyncClient(
+        base_url=crash.server.url, headers=headers, timeout=PATIENCE_S, trust_env=False
+    ) as http:
+        try:
+            answer = await http.post("/api/demo/orders/batch", json=body)
+        except httpx.TransportError:
+            return None
+    assert answer.status_code == 200, answer.text
+    return answer.json()["results"]
+
+
+async def test_a_batch_that_a_kill_cut_off_is_finished_by_its_repeat_each_order_once() -> None:
+    with trio.fail_after(PATIENCE_S), CrashServer() as crash:
+        await crash.start()
+        rest, till, key, told = Rest(crash.server), Till(crash, "front"), str(uuid4()), []
+        answers = [await rest.ask("POST", "/api/demo/orders", key=str(uuid4()), body=ORDER) for _ in range(BATCH // 2)]
+        orders = [json.loads(answer.body)["id"] for answer in answers]
+        updates = [{"orderId": order, "move": move} for order in orders for move in MOVES[:2]]
+        async with AsyncExitStack() as stack:
+            socket = await till.connect(stack)
+            begun = till.welcome["cursor"]
+            async with trio.open_nursery() as nursery:
+
+                async def send() -> None:
+                    told.append(await batch(crash, updates, key))
+
+                nursery.start_soon(send)
+                while json.loads(await socket.get_message()).get("type") != "order_updated":
+                    pass
+                crash.kill()
+        assert told == [None], "it was cut off"
+        await crash.start()
+        moved = {one["data"]["orderId"] for one in await trio.to_thread.run_sync(events_after, crash, begun)}
+        assert 0 < len(moved) < len(orders), "the kill came in the midst of it"
+        first, again = await batch(crash, updates, key), await batch(crash, updates, key)
+        assert [one["order"]["status"] for one in first] == ["preparing", "ready"] * len(orders)
+        assert [one["orderId"] for one in first] == [update["orderId"] for update in updates]
+        assert again == first
+        undisturbed = json.loads((await rest.ask("POST", "/api/demo/orders", key=str(uuid4()), body=ORDER)).body)["id"]
+        await batch(crash, [{"orderId": undisturbed, "move": move} for move in MOVES[:2]], str(uuid4()))
+        told_of: dict[str, list[Any]] = {}
+        for one in await trio.to_thread.run_sync(events_after, crash, begun):
+            if one["type"] == "order_updated":
+                told_of.setdefault(one["data"]["orderId"], []).append(one["data"]["order"]["status"])
+        assert told_of.keys() == {*orders, undisturbed}
+        assert [order for order in orders if told_of[order] != told_of[undisturbed]] == []
+        await rest.aclose()

@@ -8,9 +8,6 @@ import pytest
 
 from .server import Cafe, Server, Socket, fields_at_fault, of_till, problem_of, until
 
-LIVING = {"prepay": ()}
-"""Orders of such a cafe go to the kitchen at once."""
-
 
 @pytest.fixture
 def cafe(server: Server) -> Cafe:
@@ -67,6 +64,44 @@ async def test_a_till_hears_online_and_table_orders_whole_and_never_one_of_the_c
         assert statuses == ["pending", "preparing", "ready", "completed"]
         assert {one["data"]["order"]["total"] for one in about} == {order["total"]}
         assert about[-1]["data"]["order"]["items"][0]["status"] == "served"
+
+
+async def test_a_till_hears_of_every_status_that_an_order_comes_to(server: Server) -> None:
+    cafe = server.open_cafe(prepay=["online"])
+    async with server.till(cafe, server.key(cafe)["key"]) as till:
+        paid, cancelled = server.place(cafe), server.place(cafe)
+        payment = server.initiate(cafe, paid)
+        server.verify(cafe, payment, tendered=100_000)
+        move(server, cafe, paid, "start", "ready", "complete")
+        move(server, cafe, cancelled, "cancel")
+        told = await heard(till, cancelled, "cancelled")
+    orders = [one["data"]["order"] for one in told if one["data"]["orderId"] == paid["id"]]
+    statuses = ["pending", "payment_pending", "paid", "preparing", "ready", "completed"]
+    assert list(dict.fromkeys(order["status"] for order in orders)) == statuses
+    assert [(order["owed"], order["paymentStatus"]) for order in orders if order["status"] == "paid"][-1] == (
+        0,
+        "completed",
+    )
+
+
+async def test_a_till_hears_of_gift_cards_and_points_by_socket_and_by_rest(server: Server) -> None:
+    cafe = server.open_cafe(loyalty={"pointsPerUnit": 2, "centsPerPoint": 5})
+    key = server.key(cafe)["key"]
+    async with server.till(cafe, key) as till:
+        order = server.place(cafe, giftCards=[{"value": 5_000}], customer={"phone": "0412 345 678"})
+        server.pay(cafe, order)
+        sold = await till.until(lambda one: one["type"] == "gift_card_purchased")
+        earned = await till.until(lambda one: one["type"] == "loyalty_updated")
+        given = server.ask(cafe, key, "loyalty/0412345678/add", {"points": 5})
+        added = await till.until(
+            lambda one: one["type"] == "loyalty_updated" and one["offset"] > earned["offset"],
+        )
+        told = [one for one in till.heard if "eventId" in one]
+    assert sold["data"]["balance"] == 5_000
+    assert (earned["data"]["phone"], earned["data"]["points"] + 5) == ("+61412345678", added["data"]["points"])
+    assert added["data"]["points"] == given.json()["points"]
+    asked = events_by_rest(server, cafe, key, 0)
+    assert [one for one in asked if one["offset"] <= told[-1]["offset"]] == told
 
 
 async def test_a_till_is_told_again_what_it_has_not_acknowledged_and_nothing_else(server: Server, cafe: Cafe) -> None:
@@ -205,25 +240,6 @@ def test_the_headers_of_a_till_are_checked_each_for_itself(server: Server, cafe:
         problem_of(server.call("GET", path, headers=of_till(cafe, wrong)), 401, "INVALID_TOKEN")
 
 
-def test_a_batch_answers_each_order_for_itself_and_may_be_repeated(server: Server, cafe: Cafe) -> None:
-    key, elsewhere = server.key(cafe)["key"], server.place(server.b)
-    one, other = server.place(cafe), server.place(cafe)
-    updates = [
-        {"orderId": one["id"], "move": "start"},
-        {"orderId": elsewhere["id"], "move": "cancel"},
-        {"orderId": one["id"], "move": "ready"},
-        {"orderId": other["id"], "move": "cancel", "reason": "sold out"},
-        {"orderId": other["id"], "move": "start"},
-    ]
-    for _ in range(2):
-        results = server.ask(cafe, key, "orders/batch", {"updates": updates}).json()["results"]
-        assert [result["orderId"] for result in results] == [update["orderId"] for update in updates]
-        assert [results[place]["refused"]["code"] for place in (1, 4)] == ["NOT_FOUND", "ILLEGAL_MOVE"]
-        assert (results[2]["order"]["status"], results[3]["order"]["status"]) == ("ready", "cancelled")
-    for body in ({}, {"updates": []}, {"updates": [updates[0]] * 101}, {"updates": [{**updates[0], "move": "eat"}]}):
-        problem_of(server.ask(cafe, key, "orders/batch", body), 400, "VALIDATION_ERROR")
-
-
 # -- keys
 
 
@@ -261,6 +277,19 @@ async def test_a_key_that_is_rotated_without_overlap_ends_at_once(server: Server
         assert await till.close_code() == 4001
     problem_of(server.ask(cafe, made["key"], "health"), 401, "TOKEN_EXPIRED")
     assert server.ask(cafe, rotated["key"], "health").status_code == 200
+
+
+async def test_wrong_keys_are_told_to_the_admin_door_of_the_cafe_at_which_they_were_shown(
+    server: Server, cafe: Cafe
+) -> None:
+    async with server.socket("admin", cafe, cafe.tokens["manager"]) as admin:
+        await admin.say("ping")  # from now on it is in its rooms: an alert is told to who is there
+        for number in range(10):
+            wrong = of_till(cafe, f"tt_guess{number}")
+            problem_of(server.call("GET", f"/api/{cafe.slug}/health", headers=wrong), 401, "INVALID_TOKEN")
+        alert = await admin.until(lambda one: one["type"] == "alert_raised" and one["data"]["kind"] == "wrong_keys")
+    assert alert["data"]["count"] == 10
+    assert "tt_guess" not in json.dumps(admin.heard)
 
 
 # -- what is seen of them

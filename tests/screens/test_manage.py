@@ -11,6 +11,8 @@ import trio
 from playwright.sync_api import Page, expect
 from trio_websocket import ConnectionClosed, open_websocket_url
 
+from tabletap.http.operations import OPERATIONS
+
 from .conftest import SCREEN, WAIT_MS, Open
 from .demo import Demo
 
@@ -107,8 +109,13 @@ def test_the_page_tells_where_to_connect_and_what_to_ask(demo: Demo, open_page: 
     expect(page.locator("#urls")).to_contain_text(f"{demo.url.replace('http', 'ws')}/ws/pos/demo")
     endpoints = page.locator("#endpoints tbody tr")
     expect(endpoints).to_have_count(page.locator("#endpoints button").count())
-    for path in ("/health", "/orders/pending", "/orders/batch", "/pos-status", "/reports/daily"):
-        expect(page.locator("#endpoints")).to_contain_text(f"/api/demo{path}")
+    asked = {"/reports/daily": "POST"}
+    for operation in OPERATIONS.values():
+        if operation.access.till is not None:
+            asked[operation.path.removeprefix("/api/{cafe}")] = operation.method
+    for path, method in asked.items():
+        shown = path.replace("{card}", "CARD").replace("{phone}", "PHONE")
+        expect(endpoints.filter(has_text=f"{method} /api/demo{shown}").first).to_be_visible()
 
 
 def test_staff_who_do_not_manage_are_asked_for_another_token(demo: Demo, open_page: Open, troubles: list[str]) -> None:

@@ -10,8 +10,10 @@ import pytest
 from tabletap.actors.till_ports import KeyNameTaken, Line, LineKind, TillId, TillRow
 from tabletap.domain.base import CafeId
 from tabletap.domain.till import Scope, TillKey, digest_of
+from tabletap.store import sweep
 from tabletap.store.pool import Database
-from tabletap.store.till_book import TillTable, forget_lines
+from tabletap.store.sweep import Kept
+from tabletap.store.till_book import TillTable
 from tabletap.store.till_keys import KeyTable, forget_keys
 
 CAFE, ELSEWHERE = CafeId(UUID(int=1)), CafeId(UUID(int=2))
@@ -90,7 +92,9 @@ async def test_a_till_begins_where_its_cafe_is_and_never_goes_back(migrated: Dat
     assert await book.of_cafe(CAFE) == []
 
 
-async def test_the_log_is_read_backwards_and_forgotten_in_time(migrated: Database) -> None:
+async def test_the_log_is_read_backwards_and_forgotten_in_time(
+    migrated: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     book = TillTable(migrated)
     lines = [
         Line(cafe_id=CAFE, at=NOON + timedelta(days=day), kind=LineKind.PUSH, what="events", first_offset=day, events=3)
@@ -100,8 +104,11 @@ async def test_the_log_is_read_backwards_and_forgotten_in_time(migrated: Databas
     found = await book.lines(CAFE, None, 3)
     assert [line for _, line in found] == lines[:0:-1]
     assert [line for _, line in await book.lines(CAFE, found[-1][0], 3)] == lines[:1]
-    await migrated.transact(lambda connection: forget_lines(connection, NOON + timedelta(days=2)))
-    assert [line for _, line in await book.lines(CAFE, None, 10)] == lines[:1:-1]
+    kept = Kept(revoked_keys=timedelta(days=90), till_lines=timedelta(days=5))
+    for page in (1, 2, 100):
+        monkeypatch.setattr(sweep, "PAGE", page)
+        await sweep.sweep(migrated, NOON + timedelta(days=7), kept)
+        assert [line for _, line in await book.lines(CAFE, None, 10)] == lines[:1:-1]
 
 
 async def test_a_revoked_key_is_forgotten_with_its_tills(migrated: Database) -> None:

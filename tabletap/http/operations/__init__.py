@@ -20,6 +20,7 @@ from . import (
     orders,
     payments,
     pos,
+    pos_batch,
     pos_keys,
     pos_log,
     statements,
@@ -51,6 +52,7 @@ OPERATIONS: MappingProxyType[str, Operation] = MappingProxyType(
             tokens,
             connections,
             pos,
+            pos_batch,
             pos_keys,
             pos_log,
         )

@@ -20,6 +20,7 @@ from tabletap.actors.reconciliation import Reconciliation
 from tabletap.actors.webhook_ports import Endpoints, Inbox
 from tabletap.domain.access import Access, Principal, Subject
 from tabletap.domain.base import By, CafeId, Kind, PaymentId, Ref
+from tabletap.domain.errors import Code, Refusal
 from tabletap.domain.vocabulary import Method
 from tabletap.http.auth import Authenticator
 from tabletap.http.keyring import Keyring
@@ -35,6 +36,9 @@ class Key(Enum):
     NONE = "none"
     OPTIONAL = "optional"
     REQUIRED = "required"
+
+
+KEY_REUSED = Refusal(Code.IDEMPOTENCY_KEY_REUSED, "this key was used for another request")
 
 
 class Signed(msgspec.Struct, frozen=True):

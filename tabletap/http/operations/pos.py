@@ -1,4 +1,4 @@
-"""What tills ask and say by REST (spec S2, S3); management may ask the same.
+"""What tills ask by REST (spec S2, S3); management may ask the same.
 
 A till that has no socket asks for what comes after its cursor, and is told the same events as one that has: ``events``
 gives them as frames hold them, ``orders/pending`` the order in each. An order that has changed twice comes twice, as it
@@ -6,28 +6,24 @@ stood each time; the last one counts.
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-import trio
 
 from tabletap.domain import access
 from tabletap.domain.access import Access
-from tabletap.domain.base import Kind, OrderId, Ref, Role
-from tabletap.domain.errors import Code, Refusal
-from tabletap.domain.order import Accept, MoveOrder, OrderView
+from tabletap.domain.base import Role
+from tabletap.domain.errors import Refusal
+from tabletap.domain.order import OrderView
 from tabletap.domain.till import NAME_CHARS, Scope
 from tabletap.domain.vocabulary import Channel
-from tabletap.http.problems import ProblemField, fields_at_fault
 from tabletap.http.tills import BUSY
 from tabletap.realtime.feed import Told
 
 from .base import Call, Operation
 
 WAIT_AT_MOST_S = 25
-BATCH_AT_MOST = 100
-AT_ONCE = 8
 
 Offset = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
 TillName = Annotated[str, msgspec.Meta(max_length=NAME_CHARS)]
@@ -41,16 +37,6 @@ class AfterQuery(msgspec.Struct, frozen=True):
     wait: Annotated[float, msgspec.Meta(ge=0, le=WAIT_AT_MOST_S)] = 0.0
     limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 200
     till: TillName | None = None
-
-
-class Update(msgspec.Struct, frozen=True, rename="camel"):
-    order_id: UUID
-    move: Literal["accept", "start", "ready", "complete", "cancel"]
-    reason: Annotated[str, msgspec.Meta(max_length=200)] | None = None
-
-
-class BatchBody(msgspec.Struct, frozen=True):
-    updates: Annotated[tuple[Update, ...], msgspec.Meta(min_length=1, max_length=BATCH_AT_MOST)]
 
 
 class Health(msgspec.Struct, frozen=True, rename="camel"):
@@ -113,28 +99,6 @@ class Status(msgspec.Struct, frozen=True):
     connections: tuple[ConnectedTill, ...]
     tills: tuple[KnownTill, ...]
     offset: int
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """Why one of many was refused."""
-
-    code: Code
-    error: str
-    errors: tuple[ProblemField, ...] = ()
-
-
-class Updated(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """Either the order as it is now, or why not."""
-
-    order_id: UUID
-    order: OrderView | None = None
-    refused: Fault | None = None
-
-
-class Results(msgspec.Struct, frozen=True):
-    """In the order of the request."""
-
-    results: tuple[Updated, ...]
 
 
 async def health(call: Call) -> Any:
@@ -249,99 +213,29 @@ async def status(call: Call) -> Any:
     return Status(tuple(connections), known, offset)
 
 
-async def batch(call: Call) -> Any:
-    """Many orders in one call: each on its own, in a transaction of its own. A move that was made already changes
-    nothing and is no error, so that the whole call may be repeated."""
-    updates: tuple[Update, ...] = call.body.updates
-    results: dict[int, Updated] = {}
-    of_order: dict[UUID, list[int]] = {}
-    for place, update in enumerate(updates):
-        of_order.setdefault(update.order_id, []).append(place)
-    limit = trio.CapacityLimiter(AT_ONCE)
-
-    async def carry_out(places: list[int]) -> None:
-        async with limit:
-            for place in places:  # of one order one after the other
-                results[place] = await _update(call, updates[place])
-
-    async with trio.open_nursery() as nursery:
-        for places in of_order.values():
-            nursery.start_soon(carry_out, places)
-    return Results(tuple(results[place] for place in range(len(updates))))
-
-
-async def _update(call: Call, update: Update) -> Updated:
-    order_id = OrderId(update.order_id)
-    subject = await call.services.reader.subject("order", order_id)
-    if subject is None or subject.cafe_id != call.cafe_id:
-        answer: Any = Refusal(Code.NOT_FOUND, "there is no such order")
-    else:
-        command = Accept() if update.move == "accept" else MoveOrder(update.move, update.reason)
-        answer = await call.services.desk.ask(Ref(Kind.ORDER, order_id, call.cafe_id), command, call.by)
-    if isinstance(answer, Refusal):
-        return Updated(order_id, refused=Fault(answer.code, answer.message, fields_at_fault(answer)))
-    return Updated(order_id, order=answer)
-
-
-def _operation(
-    name: str,
-    method: str,
-    path: str,
-    summary: str,
-    handler: Any,
-    reply: Any,
-    *,
-    who: Access,
-    body: Any = None,
-    query: Any = None,
-) -> Operation:
+def _operation(name: str, path: str, summary: str, handler: Any, reply: Any, *, query: Any = None) -> Operation:
     return Operation(
-        name=name,
-        method=method,
+        name=f"pos.{name}",
+        method="GET",
         path=f"/api/{{cafe}}/{path}",
         summary=summary,
-        access=who,
-        body=body,
+        access=Access(access.MANAGEMENT, till=Scope.READ),
         query=query,
         reply=reply,
         handler=handler,
     )
 
 
-READS = Access(access.MANAGEMENT, till=Scope.READ)
-WRITES = Access(access.STAFF, till=Scope.WRITE)
-
 OPERATIONS = (
-    _operation("pos.health", "GET", "health", "Whether key, tenant and server are well", health, Health, who=READS),
+    _operation("health", "health", "Whether key, tenant and server are well", health, Health),
     _operation(
-        "pos.pending",
-        "GET",
+        "pending",
         "orders/pending",
         "Open online and table orders; after a cursor, those that something has happened to",
         pending,
         Pending,
-        who=READS,
         query=AfterQuery,
     ),
-    _operation(
-        "pos.events",
-        "GET",
-        "events",
-        "What tills are told, after a cursor",
-        events,
-        Events,
-        who=READS,
-        query=AfterQuery,
-    ),
-    _operation("pos.status", "GET", "pos-status", "Tills and how far they have got", status, Status, who=READS),
-    _operation(
-        "pos.batch",
-        "POST",
-        "orders/batch",
-        "Move many orders, each on its own",
-        batch,
-        Results,
-        who=WRITES,
-        body=BatchBody,
-    ),
+    _operation("events", "events", "What tills are told, after a cursor", events, Events, query=AfterQuery),
+    _operation("status", "pos-status", "Tills and how far they have got", status, Status),
 )

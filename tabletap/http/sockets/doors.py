@@ -291,4 +291,6 @@ def _trouble(session: Session) -> str | None:
     """Why a session ended, if it should not have."""
     if session.flooded:
         return "it sent too much"
+    if session.silent:
+        return "it did not answer in time"
     return "it did not read in time" if session.overran else None

@@ -19,9 +19,12 @@ const ENDPOINTS = [
   ["POST", "/orders/batch", "Move many orders in one call", { updates: [{ orderId: "ORDER", move: "accept" }] }],
   ["GET", "/gift-cards/CARD/balance", "What is on a gift card"],
   ["POST", "/gift-cards/CARD/deduct", "Pay with a gift card", { amount: 500, orderId: "ORDER" }],
+  ["POST", "/gift-cards/CARD/refund", "Put back what was paid with it", { transactionId: "TRANSACTION", amount: 500 }],
+  ["GET", "/gift-cards/CARD/transactions", "What moved on a gift card"],
   ["GET", "/loyalty/PHONE/points", "A customer's points"],
   ["POST", "/loyalty/PHONE/add", "Give points", { points: 10, orderId: "ORDER" }],
   ["POST", "/loyalty/PHONE/redeem", "Redeem points", { points: 10, orderId: "ORDER" }],
+  ["GET", "/loyalty/PHONE/history", "What moved on a customer's points"],
   ["POST", "/reports/daily", "The report of the day", { reportDate: "2026-01-31", totalSales: 0, totalOrders: 0, cashSales: 0, cardSales: 0, giftCardSales: 0, onlineSales: 0, discounts: 0, refunds: 0, netSales: 0, topItems: [], busyHours: [], staffShifts: [] }],
   ["GET", "/pos-status", "Who is connected, how far each till has got"],
 ];
