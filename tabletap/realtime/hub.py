@@ -31,6 +31,7 @@ from .ring import Entry, Ring
 from .rooms import Member, RoomLimits, Rooms
 from .seats import Listener, Seat, Seats
 from .stories import History, Storyteller
+from .storms import Shelves, StormLimits
 from .tickets import BEFORE, Ticket, Tickets, TicketSource
 
 log = structlog.get_logger(__name__)
@@ -48,11 +49,12 @@ class HubLimits(msgspec.Struct, frozen=True, kw_only=True):
     # How long a session's default rooms wait for its first message, which may say from where to resume.
     hold_ms: int = 100
     replay_events_max: int = 10_000
-    replay_page_events: int = 500
+    replay_page_events: int = 250
     # Sent in one go; the session's own bound on what may wait must be well above.
     replay_chunk_bytes: int = 64 * 1024
-    # A storm of reconnecting clients reads the log a few pages at a time.
+    # The log is read a few pages at a time, however many recover.
     replay_readers: int = 8
+    storms: StormLimits = StormLimits()
     # Telling that takes longer than this is followed by a rest as long, but not longer than that.
     rest_from_seconds: float = 0.002
     rest_most_seconds: float = 0.02
@@ -117,6 +119,7 @@ class Hub:
         # Called when an event has gone to a member of a cafe's room of tills.
         self.pushed: Callable[[Member, int], None] = lambda till, offset: None  # noqa: ARG005  nobody keeps count
         self.readers = trio.CapacityLimiter(self.limits.replay_readers)
+        self.shelves = Shelves(self.limits.storms)
         self._source = source
         self._feeds: OrderedDict[CafeId, _Feed] = OrderedDict()  # the cafe that was published to last comes last
         self._ring_events = 0
@@ -132,6 +135,7 @@ class Hub:
                 while True:
                     await trio.sleep(self.limits.heartbeat_ms / 1000)
                     self.heartbeat()
+                    self.shelves.tidy()
             finally:
                 self._nursery = None
 

@@ -5,22 +5,23 @@ reaches the head, the session becomes a member of the room. Nothing is read past
 is committed but not yet published comes live. A client that is too far behind gets a snapshot and goes on from there.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from tabletap.actors.ports import Reader, Recorded
-from tabletap.domain import events as e
+from tabletap.actors.ports import Reader
 from tabletap.domain.access import parse_room, pos_room
 from tabletap.domain.base import CafeId, OrderId
-from tabletap.domain.order import Order
 
 from .frames import message_frame
 from .hub import Hub
+from .limits import TRY_AGAIN_LATER
+from .retelling import Cut, Retelling
 from .ring import Entry
 from .seats import Listener, Seat
 from .snapshots import Resync, Snapshot
+from .turns import TurnedAway
 
 
 class Superseded(Exception):  # noqa: N818  no error: a newer wish has come first
@@ -97,7 +98,7 @@ async def _about(reader: Reader, room: str) -> OrderId | None:
 async def know_head(hub: Hub, reader: Reader, cafe_id: CafeId) -> int:
     """The offset that the rooms of the cafe stand at."""
     if not hub.knows_head(cafe_id):
-        hub.ensure_head(cafe_id, await reader.head(cafe_id))
+        hub.ensure_head(cafe_id, await hub.shelves.flights.join(("head", cafe_id), lambda: reader.head(cafe_id)))
     return hub.head(cafe_id)
 
 
@@ -114,27 +115,38 @@ class Recovery:
         request_id: Any = None,
     ) -> None:
         self._hub = hub
-        self._reader = reader
         self._seat = seat
         self._snapshot = snapshot
         self._request_id = request_id
         self._about = about
         self._for_till = seat.room == pos_room(seat.cafe_id)
+        self._retelling = Retelling(hub, reader, seat.cafe_id, seat.room, about)
 
     async def run(self) -> None:
-        """Until the session is in the room, or the seat is no longer its way there."""
+        """Until the session is in the room, or the seat is no longer its way there. Turns are taken step by step:
+        nobody has one while they wait for their client."""
         hub, seat = self._hub, self._seat
-        while hub.seats.holds(seat):
-            if seat.cursor > hub.head(seat.cafe_id):
-                await hub.moved(seat.cafe_id)  # the snapshot is newer than what has been published
-            elif self._recent() is not None:
-                if self.from_ring():
-                    return
+        try:
+            while hub.seats.holds(seat):
+                if seat.cursor > hub.head(seat.cafe_id):
+                    await hub.moved(seat.cafe_id)  # the snapshot is newer than what has been published
+                    continue
+                async with hub.shelves.turns.turn():
+                    if await self._step():
+                        return
                 await seat.session.stream.wait_send_all_might_not_block()
-            elif self.too_far():
-                await self.resync()
-            else:
-                await self._from_log()
+        except TurnedAway as turned_away:
+            seat.session.close(TRY_AGAIN_LATER, f"retry_after={turned_away.retry_after_s}")
+
+    async def _step(self) -> bool:
+        """True: the session is in the room or gone."""
+        if self._recent() is not None:
+            return self.from_ring()
+        if self.too_far():
+            await self.resync()
+        else:
+            await self._from_log()
+        return False
 
     def from_ring(self) -> bool:
         """Send what memory has, a chunk at most; True: that was all, and the session is in the room or gone."""
@@ -142,11 +154,8 @@ class Recovery:
         recent = self._recent()
         if recent is None or not hub.seats.holds(seat):
             return False
-        size = 0
-        for entry in recent:
-            if size >= hub.limits.replay_chunk_bytes:
-                return False
-            size += self._send(entry)
+        if seat.cursor < hub.head(seat.cafe_id):
+            self._tell(self._retelling.from_ring(seat.cursor, recent))
         if not hub.seats.holds(seat):
             return True
         if seat.cursor != hub.head(seat.cafe_id):
@@ -172,53 +181,27 @@ class Recovery:
     async def resync(self) -> None:
         """Begin again from a snapshot."""
         seat = self._seat
-        offset, snapshot = await self._snapshot()
+        whole = await self._retelling.whole(self._snapshot, seat.cursor)
         if self._hub.seats.holds(seat):
-            message = Resync(id=self._request_id, room=seat.room, offset=offset, snapshot=snapshot)
+            message = Resync(id=self._request_id, room=seat.room, offset=whole.offset, snapshot=whole.snapshot)
             seat.session.send(message_frame(message))
-            seat.cursor, seat.scanned = offset, 0
+            seat.cursor, seat.scanned = whole.offset, 0
 
     async def _from_log(self) -> None:
-        hub, seat = self._hub, self._seat
-        # Every event up to this offset is committed, so a page that is not full has all of them.
-        told, limit = hub.head(seat.cafe_id), hub.limits.replay_page_events
-        async with hub.readers:
-            page = await self._reader.log(seat.cafe_id, seat.cursor, limit, self._about)
-            orders = await self._complete(page)
-        seat.scanned += len(page)
-        size = 0
-        for recorded in page:
-            if recorded.offset > hub.head(seat.cafe_id) or not hub.seats.holds(seat):
-                return
-            size += self._send(Entry(recorded, hub.tickets.of(recorded.event), orders.get(recorded.offset)))
-            if size >= hub.limits.replay_chunk_bytes:
-                await seat.session.stream.wait_send_all_might_not_block()
-                size = 0
-        if len(page) < limit:
-            seat.cursor = max(seat.cursor, told)
-        await seat.session.stream.wait_send_all_might_not_block()
-
-    def _send(self, entry: Entry) -> int:
         seat = self._seat
-        seat.cursor = entry.offset
-        frame = entry.frame(seat.room)
-        if frame is None:
-            return 0
-        if not seat.session.send(frame):
-            self._hub.seats.give_up(seat)  # it has ended, and is told why by whoever ended it
-        elif self._for_till:
-            self._hub.pushed(seat.session, entry.offset)
-        return len(frame)
+        cut, read = await self._retelling.from_log(seat.cursor)
+        seat.scanned += read
+        if cut is None:
+            await self.resync()
+        elif self._hub.seats.holds(seat):
+            self._tell(cut)
 
-    async def _complete(self, page: Sequence[Recorded]) -> Mapping[int, Order]:
-        """Only some rooms depend on more than the event itself; those of tills, on the whole order."""
+    def _tell(self, cut: Cut) -> None:
+        seat = self._seat
+        if cut.data and not seat.session.send(cut.data):
+            self._hub.seats.give_up(seat)  # it has ended, and is told why by whoever ended it
+            return
+        seat.cursor = cut.reached
         if self._for_till:
-            return await self._hub.stories.of_page(self._seat.cafe_id, page) if page else {}
-        for recorded in page:
-            self._hub.tickets.note(recorded, live=False)
-        if self._seat.room.startswith("user:"):
-            await self._hub.look_up(self._seat.cafe_id, page)
-        elif ":kitchen" in self._seat.room or ":station:" in self._seat.room:
-            orders = [recorded for recorded in page if not isinstance(recorded.event, e.QueueMoved)]
-            await self._hub.look_up(self._seat.cafe_id, orders)
-        return {}
+            for offset in cut.offsets:
+                self._hub.pushed(seat.session, offset)

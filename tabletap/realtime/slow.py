@@ -76,8 +76,7 @@ class SlowClient:
         try:
             if self._hub.seats.holds(seat):
                 if seat.room != pos_room(self._cafe_id):  # a till is told everything, however late
-                    async with self._hub.readers:
-                        await recovery.resync()
+                    await recovery.resync()
                 await recovery.run()
         finally:
             self._hub.seats.give_up(seat)

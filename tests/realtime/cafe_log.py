@@ -1,7 +1,7 @@
 """A cafe's log written by the domain itself at random, a reader of it, and sessions that collect what they are sent."""
 
 import random
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -282,14 +282,19 @@ class FakeSession:
     def __init__(self, seed: int | None = None, *, takes: bool = True) -> None:
         self.rooms: set[str] = set()
         self.stream = FakeStream(seed)
-        self.frames: list[bytes] = []
+        self.sent: list[bytes] = []
         self.closed: int | None = None
         self.takes = takes
 
     def send(self, frame: bytes) -> bool:
         if self.takes:
-            self.frames.append(frame)
+            self.sent.append(frame)
         return self.takes
+
+    @property
+    def frames(self) -> list[bytes]:
+        """What was sent, frame by frame: several may have been sent in one piece."""
+        return [frame for piece in self.sent for frame in frames_of(piece)]
 
     def tell(self, batch: Batch) -> bool:
         return sum(self.send(told.frame) for told in batch.told) == len(batch.told)
@@ -304,6 +309,17 @@ class FakeSession:
     def heard(self, room: str) -> list[int]:
         """The offsets of the room's events, in the order in which they came."""
         return [m["offset"] for m in self.messages if m.get("room") == room and "eventId" in m]
+
+
+def frames_of(piece: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(piece):
+        size, head = piece[at + 1], 2
+        if size > 125:
+            head = {126: 4, 127: 10}[size]
+            size = int.from_bytes(piece[at + 2 : at + head])
+        yield piece[at : at + head + size]
+        at += head + size
 
 
 def payload_of(frame: bytes) -> bytes:

@@ -51,7 +51,7 @@ def test_a_single_frame_is_not_copied() -> None:
     hub = Hub()
     session = member(hub, KITCHEN)
     hub.publish(CAFE, logged(placed(1)))
-    assert session.given[0] is session.frames[0]
+    assert session.given[0] is session.sent[0]
 
 
 def test_who_hears_several_rooms_hears_them_in_the_order_of_the_log() -> None:

@@ -57,7 +57,7 @@ def test_a_frame_is_encoded_once_for_all_members_of_its_room() -> None:
     hub.rooms.join(one, STAFF)
     hub.rooms.join(other, STAFF)
     hub.publish(CAFE, logged(placed(1)))
-    assert one.frames[0] is other.frames[0]
+    assert one.sent[0] is other.sent[0]
     assert one.messages[0]["eventId"].startswith("evt_")
     assert one.messages[0]["timestamp"] == 1772452801000
 

@@ -76,7 +76,7 @@ async def test_recovery_from_memory_hands_every_client_the_same_frames() -> None
     house, one, other = House(LOG), FakeSession(), FakeSession()
     await house.subscribe(one, STAFF, 5)
     await house.subscribe(other, STAFF, 5)
-    assert all(a is b for a, b in zip(one.frames[1:], other.frames[1:], strict=True))
+    assert all(a is b for a, b in zip(one.sent[1:], other.sent[1:], strict=True))
 
 
 async def test_subscribing_again_with_an_offset_is_a_seek() -> None:
