@@ -105,7 +105,7 @@ class Server:
         self.port = 0
         self._stopping = False
         self.reader = Reader(database)
-        limits = HubLimits(heartbeat_ms=settings.sockets.heartbeat_ms)
+        limits = HubLimits(heartbeat_ms=settings.sockets.heartbeat_ms, storms=settings.storms)
         self.hub = Hub(limits, settings.rooms, tickets_from(self.reader), self.reader.history)
         clock = WallClock()
         self.metrics = Metrics(self._figures, queues=lambda: self.relay.stats().queues)
@@ -243,7 +243,7 @@ class Server:
         )
 
         async def door(connection: trio.abc.Stream) -> None:
-            await serve_session(connection, self.doors, settings.sessions, nursery)
+            await serve_session(connection, self.doors, settings.sessions, nursery, self.entrance.turns)
 
         async with trio.open_nursery() as nursery:
             self.port = await nursery.start(

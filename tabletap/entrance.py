@@ -26,6 +26,7 @@ from tabletap.realtime.feed import TillFeed
 from tabletap.realtime.hub import Hub
 from tabletap.realtime.presence import MemoryRoster, Presence
 from tabletap.realtime.sending import Sending
+from tabletap.realtime.turns import Turns
 from tabletap.settings import Settings
 from tabletap.store.pool import Database
 from tabletap.store.till_book import TillTable
@@ -55,6 +56,7 @@ class Entrance:
         sending, gate = Sending(hub, uuid7, now), Gate(settings.handshakes, settings.messages)
         self.presence = Presence(sending, MemoryRoster(), settings.presence, uuid7())
         self._watch = Watch(sending, settings.watch)
+        self.turns = Turns(settings.storms.handshakes)
         self.tills = Tills(TillTable(database), settings.tills, now, head=hub.head)
         self.till_feed = TillFeed(hub, reader, sending)
         self.keyring = Keyring(KeyTable(database), settings.keys, now, uuid7, cafe_named=self._cafe_named)
@@ -129,6 +131,8 @@ class Entrance:
             "sockets": self.doors.sessions,
             **at_doors,
             **self._watch.figures(),
+            **self.turns.figures("handshakes"),
+            **self._hub.shelves.figures(),
             **self.tills.figures(),
             "till_keys": len(self.keyring),
         }

@@ -32,6 +32,7 @@ from tabletap.http.tills import TillSettings
 from tabletap.realtime.limits import SessionLimits
 from tabletap.realtime.presence import PresenceSettings
 from tabletap.realtime.rooms import RoomLimits
+from tabletap.realtime.storms import StormLimits
 from tabletap.store.embedded import EmbeddedLimits
 from tabletap.store.endpoints import EndpointSettings
 from tabletap.store.inbox import InboxSettings
@@ -116,6 +117,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     listener: ListenerLimits
     sessions: SessionLimits
     rooms: RoomLimits
+    storms: StormLimits
     sockets: SocketSettings
     doors: dict[str, DoorLimits]
     handshakes: HandshakeLimits

@@ -93,7 +93,7 @@ class Line:
             if self._is_for_good(code, was):
                 raise Denied(code, "the door stays closed")
             tries = (0 if self._steady else tries) + (4 if code == TOO_MANY_MESSAGES else 0)
-            pause_s = leave_alone_s + self._pauses.before(tries)
+            pause_s = self._pauses.before(tries, leave_alone_s)
             tries += 1
             self._tell(Status(State.WAITING, code, pause_s, tries))
             await trio.sleep(pause_s)
@@ -113,17 +113,17 @@ class Line:
         except Refused as refused:
             return refused.status, refused.retry_after_s
         except Closed as closed:
-            return closed.code, 0.0
+            return closed.code, closed.retry_after_s
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             return ABNORMAL, 0.0
-        code, began = ABNORMAL, trio.current_time()
+        code, leave_alone_s, began = ABNORMAL, 0.0, trio.current_time()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(socket.write)
                 try:
                     await self._hold(socket, nursery)
                 except Closed as closed:
-                    code = closed.code
+                    code, leave_alone_s = closed.code, closed.retry_after_s
                 except Muddled:
                     pass
                 nursery.cancel_scope.cancel()
@@ -132,7 +132,7 @@ class Line:
             await socket.aclose()
         self.dropped[code] += 1
         self._steady = trio.current_time() - began >= STEADY_S
-        return code, 0.0
+        return code, leave_alone_s
 
     async def _hold(self, socket: Socket, nursery: trio.Nursery) -> NoReturn:
         """Take what comes until the connection ends. Raises Closed or Muddled."""

@@ -18,6 +18,8 @@ class Pauses(msgspec.Struct, frozen=True, kw_only=True):
     longest_s: float = 20.0
     random: Callable[[], float] = _chance
 
-    def before(self, tries: int) -> float:
-        """Seconds before attempt ``tries`` (0: the first repetition)."""
-        return self.random() * min(self.longest_s, self.first_s * 2.0 ** min(tries, 30))
+    def before(self, tries: int, leave_alone_s: float = 0.0) -> float:
+        """Seconds before attempt ``tries`` (0: the first repetition). ``leave_alone_s``: what the server has asked for,
+        of so many perhaps that they must not all come when it is over: as long again, at random."""
+        own_s = self.random() * min(self.longest_s, self.first_s * 2.0 ** min(tries, 30))
+        return leave_alone_s * (1 + self.random()) + own_s if leave_alone_s else own_s

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import hashlib
+import re
 import secrets
 from collections import deque
 
@@ -17,16 +18,20 @@ REFUSAL_BYTES = 4096
 PONGS_BEHIND_AT_MOST = 64
 RETRY_AFTER_AT_MOST_S = 300.0
 HANDSHAKE_SECONDS = 15.0
+_RETRY_AFTER = re.compile(r"\bretry_after=([0-9]{1,9})\b")
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 class Closed(Exception):  # noqa: N818 - named by what is the case
-    """The connection has ended: with a close code of the server's, or (1006) without a word."""
+    """The connection has ended: with a close code of the server's, or (1006) without a word. ``retry_after_s``: how
+    long the server asks to be left alone, by ``retry_after=SECONDS`` in the reason."""
 
     def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(f"closed with {code} {reason}".rstrip())
         self.code = code
         self.reason = reason
+        asked = _RETRY_AFTER.search(reason)
+        self.retry_after_s = _seconds(asked[1].encode()) if asked else 0.0
 
 
 class Refused(Exception):  # noqa: N818 - the same

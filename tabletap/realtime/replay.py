@@ -125,15 +125,16 @@ class Recovery:
     async def run(self) -> None:
         """Until the session is in the room, or the seat is no longer its way there. Turns are taken step by step:
         nobody has one while they wait for their client."""
-        hub, seat = self._hub, self._seat
+        hub, seat, begun = self._hub, self._seat, False
         try:
             while hub.seats.holds(seat):
                 if seat.cursor > hub.head(seat.cafe_id):
                     await hub.moved(seat.cafe_id)  # the snapshot is newer than what has been published
                     continue
-                async with hub.shelves.turns.turn():
+                async with hub.shelves.turns.turn(again=begun):
                     if await self._step():
                         return
+                begun = True
                 await seat.session.stream.wait_send_all_might_not_block()
         except TurnedAway as turned_away:
             seat.session.close(TRY_AGAIN_LATER, f"retry_after={turned_away.retry_after_s}")

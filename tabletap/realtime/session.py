@@ -29,6 +29,7 @@ from tabletap.realtime.limits import (
     SessionLimits,
 )
 from tabletap.realtime.stream import SessionStream
+from tabletap.realtime.turns import TurnedAway, Turns
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +37,11 @@ _INBOUND_QUEUE = 16
 _RECEIVE_BYTES = 16 * 1024
 _PING = ping_frame()
 _PLAIN_ANSWER = b"HTTP/1.1 %b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_TURNED_AWAY_BODY = b'{"error":"too many clients are coming at once","code":"OVERLOADED"}'
+_TURNED_AWAY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: %d\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\nConnection: close\r\n\r\n%b"
+)
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,20 +189,27 @@ class Session:
             self._ping_deadline = now + self._limits.pong_within_seconds
 
 
-async def serve_session(transport: trio.abc.Stream, door: Door, limits: SessionLimits, writing: trio.Nursery) -> None:
+async def serve_session(
+    transport: trio.abc.Stream,
+    door: Door,
+    limits: SessionLimits,
+    writing: trio.Nursery,
+    turns: Turns | None = None,
+) -> None:
     """Hold one connection, whose first bytes are a WebSocket upgrade request, until it is closed.
 
     ``writing``: where sessions that are behind have their flush task; one for all, since most never need it.
+    ``turns``: of handshakes; None: there are never too many. Who gets none is answered 503 with ``Retry-After``.
     """
     stream = SessionStream(transport, limits, writing)
     try:
-        await _hold(stream, door, limits, _remote_of(transport))
+        await _hold(stream, _Handshake(stream, door, limits, _remote_of(transport), turns))
     finally:
         await stream.hang_up()
 
 
-async def _hold(stream: SessionStream, door: Door, limits: SessionLimits, remote: str) -> None:
-    handshake = _Handshake(stream, door, limits, remote)
+async def _hold(stream: SessionStream, handshake: "_Handshake") -> None:
+    door, limits = handshake.door, handshake.limits
     try:
         async with trio.open_nursery() as life:
 
@@ -215,7 +228,7 @@ async def _hold(stream: SessionStream, door: Door, limits: SessionLimits, remote
             life.cancel_scope.cancel()
     except Exception as failure:
         if not _only_bad_input(failure):
-            log.exception("session_failed", remote=remote)
+            log.exception("session_failed", remote=handshake.remote)
         if handshake.session is None:
             stream.push(_PLAIN_ANSWER % b"400 Bad Request")
         else:
@@ -226,19 +239,34 @@ async def _hold(stream: SessionStream, door: Door, limits: SessionLimits, remote
 
 
 class _Handshake:
-    def __init__(self, stream: SessionStream, door: Door, limits: SessionLimits, remote: str) -> None:
+    def __init__(
+        self, stream: SessionStream, door: Door, limits: SessionLimits, remote: str, turns: Turns | None
+    ) -> None:
         self._stream = stream
-        self._door = door
-        self._limits = limits
-        self._remote = remote
+        self._turns = turns
+        self.door = door
+        self.limits = limits
+        self.remote = remote
         self.session: Session | None = None  # set once the door has to be told of the end
 
     async def run(self, reading: trio.Nursery) -> WebSocketConnection | None:
-        with trio.move_on_after(self._limits.handshake_seconds) as patience, contextlib.suppress(ConnectionClosed):
+        """When it is its turn; until it has been welcomed, or answered otherwise."""
+        if self._turns is None:
+            return await self._shake(reading)
+        try:
+            async with self._turns.turn():
+                return await self._shake(reading)
+        except TurnedAway as turned_away:
+            answer = _TURNED_AWAY % (turned_away.retry_after_s, len(_TURNED_AWAY_BODY), _TURNED_AWAY_BODY)
+            self._stream.push(answer)
+            return None
+
+    async def _shake(self, reading: trio.Nursery) -> WebSocketConnection | None:
+        with trio.move_on_after(self.limits.handshake_seconds) as patience, contextlib.suppress(ConnectionClosed):
             # trio-websocket answers a malformed request itself and leaves, without a word to who awaits the request.
             self._stream.on_left = patience.cancel
             request = await wrap_server_stream(
-                reading, self._stream, _INBOUND_QUEUE, self._limits.max_message_bytes, _RECEIVE_BYTES
+                reading, self._stream, _INBOUND_QUEUE, self.limits.max_message_bytes, _RECEIVE_BYTES
             )
             answer = await self._ask(request)
             if isinstance(answer, Refusal):
@@ -248,10 +276,10 @@ class _Handshake:
             _forget_handshake(socket)
             self._stream.accepted = True
             self._stream.on_left = _not_our_concern  # from here on trio-websocket tells it by ConnectionClosed
-            limits = answer.limits or self._limits
-            self.session = Session(self._stream, limits, self._remote, answer.principal)
+            limits = answer.limits or self.limits
+            self.session = Session(self._stream, limits, self.remote, answer.principal)
             try:
-                await self._door.opened(self.session)
+                await self.door.opened(self.session)
             except Exception:
                 log.exception("socket_welcome_failed", session=self.session.id)
                 self.session.close(INTERNAL_ERROR, "internal error")
@@ -265,9 +293,9 @@ class _Handshake:
 
     async def _ask(self, request: WebSocketRequest) -> Admission | Refusal:
         try:
-            return await self._door.admit(request, self._remote)
+            return await self.door.admit(request, self.remote)
         except Exception:
-            log.exception("socket_admission_failed", remote=self._remote)
+            log.exception("socket_admission_failed", remote=self.remote)
             return Refusal(status=500, body=b'{"error":"internal error","code":"INTERNAL_ERROR"}')
 
 

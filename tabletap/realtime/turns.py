@@ -43,10 +43,25 @@ class Turns:
         self.refused = 0
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for a turn and have it for as long as the block lasts. Raises TurnedAway."""
-        if self.waiting >= self._limits.waiting and self._limiter.available_tokens <= 0:
-            raise self._turned_away()
+    async def turn(self, *, again: bool = False) -> AsyncIterator[None]:
+        """Wait for a turn and have it for as long as the block lasts. Raises TurnedAway. ``again``: for who has had one
+        and is not done, and is not turned away for how many there are."""
+        try:
+            self._limiter.acquire_nowait()
+        except trio.WouldBlock:
+            if self.waiting >= self._limits.waiting and not again:
+                raise self._turned_away() from None
+            await self._wait()
+        began = trio.current_time()
+        try:
+            self.admitted += not again
+            await trio.lowlevel.checkpoint()
+            yield
+        finally:
+            self._takes_s += _WEIGHT_OF_THE_LAST * (trio.current_time() - began - self._takes_s)
+            self._limiter.release()
+
+    async def _wait(self) -> None:
         self.waiting += 1
         try:
             with trio.move_on_after(self._limits.wait_s) as patience:
@@ -55,13 +70,6 @@ class Turns:
             self.waiting -= 1
         if patience.cancelled_caught:
             raise self._turned_away()
-        self.admitted += 1
-        began = trio.current_time()
-        try:
-            yield
-        finally:
-            self._takes_s += _WEIGHT_OF_THE_LAST * (trio.current_time() - began - self._takes_s)
-            self._limiter.release()
 
     def figures(self, what: str) -> Mapping[str, float]:
         """For the metrics."""

@@ -213,12 +213,31 @@ async def a_door_that_is_shut_for_now_is_knocked_at_less_and_less(stage: Stage) 
         waiting = [told for told in stage.client.told if told.get("status") == "waiting"][-1]
         pauses.append(waiting["pauseMs"])
         assert waiting["code"] == (status if stage.client.sees_handshakes else 1006)
-    alone = 7000 if stage.client.sees_handshakes else 0
+    alone = 10_500 if stage.client.sees_handshakes else 0  # and at random as long again
     assert pauses == [alone + pause for pause in (250, 500, 1000, 2000, 4000, 8000, 10_000)]
     line = await knock.accept()
     await line.welcome(10)
     await line.events(11)
     await stage.client.heard(11)
+
+
+async def a_server_that_asks_to_be_left_alone_is(stage: Stage) -> None:
+    stage.begin()
+    line = await stage.open(10)
+    for reason, alone_ms in (("retry_after=4", 6000), ("too many, retry_after=2 or so", 3000), ("retry_after=soon", 0)):
+        tries = len([told for told in stage.client.told if told.get("status") == "waiting"])
+        await line.close(1013, reason)
+        line = await stage.goes_on(10, head=10)
+        waiting = [told for told in stage.client.told if told.get("status") == "waiting"][-1]
+        assert waiting["pauseMs"] == alone_ms + 250 * 2**tries
+
+
+async def a_server_asks_to_be_left_alone_for_minutes_at_most(stage: Stage) -> None:
+    stage.begin(random=0.0)
+    line = await stage.open(10)
+    await line.close(1013, "retry_after=999999999")
+    assert (await stage.client.status("waiting"))["pauseMs"] == 300_000
+    await stage.goes_on(10, head=10)
 
 
 async def a_door_that_stays_shut_is_left_where_one_is_told(stage: Stage) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Any, cast
 from urllib.parse import urlencode
 from uuid import UUID
@@ -65,7 +66,8 @@ class House:
 
     def _knock(self) -> trio.SocketStream:
         ours, theirs = (trio.SocketStream(end) for end in trio.socket.socketpair())
-        self.nursery.start_soon(serve_session, ours, self.entrance.doors, self.settings.sessions, self.nursery)
+        serve = partial(serve_session, turns=self.entrance.turns)
+        self.nursery.start_soon(serve, ours, self.entrance.doors, self.settings.sessions, self.nursery)
         return theirs
 
     async def connect(self, token: str, door: str = "orders", **query: str) -> WebSocketConnection:
@@ -136,6 +138,31 @@ async def close_code(client: WebSocketConnection) -> int:
             await client.get_message()
     assert client.closed is not None
     return int(client.closed.code)
+
+
+async def test_more_at_once_than_may_wait_are_told_when_to_come_again_and_who_is_there_is_served() -> None:
+    at_once = {"at_once": 1, "waiting": 2, "wait_s": 5}
+    async with house(storms={"handshakes": at_once}) as opened:
+        there = await opened.connect(opened.token())
+        await heard(there, "welcome")
+        answers, both = list[Any](), trio.Event()
+        async with trio.open_nursery() as coming:
+
+            async def come() -> None:
+                with contextlib.suppress(AssertionError):
+                    answers.append(await opened.refused(opened.token(), 503))
+                    if len(answers) == 2:
+                        both.set()
+
+            for _ in range(5):
+                coming.start_soon(come)
+            assert (await say(there))["type"] in ("reply", "error")
+            with trio.fail_after(10):
+                await both.wait()
+            coming.cancel_scope.cancel()
+        figures = opened.entrance.figures()
+    assert [(headers["retry-after"], body["code"]) for headers, body in answers] == [("1", "OVERLOADED")] * 2
+    assert (figures["handshakes_turned_away"], figures["handshakes_waiting"]) == (2, 0)
 
 
 @pytest.mark.parametrize("sort", ["address", "user", "cafe"])

@@ -1,9 +1,10 @@
 """``make storm``: every screen loses its connection in one moment, while orders come in, and nobody misses anything.
 
 So many clients of ours (``tabletap.client``) hear one kitchen. All their connections are cut at once, again and again,
-under load; each comes back by itself and resumes. In the end what each has heard is held against the room told anew
-from the log: every event once, and in order. States that later ones replace (a kitchen's load) may be missing where a
-client was behind, and are looked at for their order alone.
+under load, and at last the server is killed and started again, so that all of them are told from the log; each comes
+back by itself and resumes. In the end what each has heard is held against the room told anew from the log: every event
+once, and in order. States that later ones replace (a kitchen's load) may be missing where a client was behind, and are
+looked at for their order alone. All the while somebody else asks by REST (``probe``), and must be answered.
 """
 
 import argparse
@@ -14,8 +15,11 @@ import statistics
 import sys
 import time
 from array import array
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from random import Random
+from typing import Self
 from uuid import UUID
 
 import msgspec
@@ -27,18 +31,45 @@ from tabletap.simulate.baskets import Baskets, Cafe
 from tabletap.simulate.rest import Rest
 
 from .crash_server import CrashServer
+from .crowd import percentile
+from .probe import Answer, Probe
 from .tool import say, until_interrupted
 
 STATES = frozenset({"kitchen_display_updated", "queue_position_updated"})
 PATIENCE_SECONDS = 120.0
 BETWEEN_CUTS_SECONDS = 5.0
 SAMPLE_SECONDS = 0.05
+SETTLED_AFTER_SECONDS = 2.0
 CONNECTING_AT_ONCE = 50
 SPARE_FILES = 500
 
 
+class Answered(msgspec.Struct, rename="camel"):
+    """Milliseconds."""
+
+    asked: int
+    failed: int
+    p50: float
+    p99: float
+    longest: float
+
+    @classmethod
+    def of(cls, answers: list[Answer]) -> Self:
+        """Of what the probe has found."""
+        took = [answer.took_s * 1000 for answer in answers]
+        return cls(
+            asked=len(answers),
+            failed=sum(not answer.fine for answer in answers),
+            p50=round(percentile(took, 0.5), 1),
+            p99=round(percentile(took, 0.99), 1),
+            longest=round(max(took), 1),
+        )
+
+
 class Result(msgspec.Struct, rename="camel"):
-    """``back_*``: from the cut until a client has its connection again and all that was told meanwhile."""
+    """``back_*``: from the cut until a client has its connection again and all that was told meanwhile; ``restart_*``:
+    from when the restarted server was ready. ``rest_*``: how long a GET took while all was calm, and from each cut
+    until all were back."""
 
     clients: int
     cuts: int
@@ -54,31 +85,44 @@ class Result(msgspec.Struct, rename="camel"):
     back_all_seconds: float
     server_memory_before_mib: float
     server_memory_peak_mib: float
-    server_memory_after_mib: float
     server_cpu_per_return_ms: float
+    restart_back_all_seconds: float
+    restart_cpu_per_return_ms: float
+    rest_calm_ms: Answered
+    rest_storm_ms: Answered
+    handshakes_turned_away: int
+    recoveries_turned_away: int
+    log_stretches_asked_for: int
+    log_stretches_read: int
     seed: int
     seconds: float
 
     @property
     def well(self) -> bool:
-        return self.exact == self.clients and not self.repeated and not self.out_of_order and not self.resyncs
+        fine = self.exact == self.clients and not self.repeated and not self.out_of_order and not self.resyncs
+        return fine and not self.rest_storm_ms.failed
 
 
 class CutServer(Server):
-    """The server, by lines that can be cut."""
+    """The server, by lines that can be cut; nobody gets through while it is ``shut``."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self._lines: set[trio.SocketStream] = set()
+        self.shut = False
 
     async def dial(self) -> trio.abc.Stream:
+        if self.shut:
+            await trio.lowlevel.checkpoint()
+            raise ConnectionRefusedError
         stream = await super().dial()
         assert isinstance(stream, trio.SocketStream)
         self._lines.add(stream)
         return stream
 
-    def cut(self) -> None:
+    def cut(self, *, and_stay_away: bool = False) -> None:
         """All of them, now, without a word."""
+        self.shut = and_stay_away
         for line in self._lines:
             with contextlib.suppress(OSError):
                 line.socket.shutdown(socket.SHUT_RDWR)
@@ -128,6 +172,46 @@ class Screen:
         return [told for told in zip(self.told, self.types, strict=True) if told[1] not in STATES]
 
 
+class Orders:
+    """What comes in meanwhile. ``placed``: how many so far."""
+
+    def __init__(self, rest: Rest, slug: str, token: str, chance: Random) -> None:
+        self._rest = rest
+        self._slug = slug
+        self._token = token
+        self._chance = chance
+        self._baskets: Baskets | None = None
+        self.placed = 0
+
+    @asynccontextmanager
+    async def coming(self, rate: float) -> AsyncIterator[None]:
+        """At a fixed rate, whoever waits; an order under way is answered before the end."""
+        stop = trio.CancelScope()
+
+        async def come() -> None:
+            with stop:
+                due = trio.current_time()
+                while True:
+                    guests.start_soon(self.place_one)
+                    due += 1 / rate
+                    await trio.sleep_until(due)
+
+        async with trio.open_nursery() as guests:
+            guests.start_soon(come)
+            yield
+            stop.cancel()
+
+    async def place_one(self) -> None:
+        if self._baskets is None:
+            menu = await self._rest.ask("GET", f"/api/{self._slug}/menu")
+            self._baskets = Baskets(msgspec.json.decode(menu.body, type=Cafe).menu, self._chance)
+        key = str(UUID(int=self._chance.getrandbits(128), version=4))
+        body = {"channel": "counter", "items": self._baskets.fill()}
+        answer = await self._rest.ask("POST", f"/api/{self._slug}/orders", token=self._token, key=key, body=body)
+        assert answer.status == 201, answer.problem
+        self.placed += 1
+
+
 class Storm:
     """One run."""
 
@@ -138,36 +222,54 @@ class Storm:
         self._cuts = cuts
         self._seed = seed
         self._chance = Random(seed)
-        self._orders = 0
         self._peak = 0.0
         self._back: list[float] = []
         self._cpu = 0.0
+        self._calms: list[tuple[float, float]] = []
+        self._storms: list[tuple[float, float]] = []
 
     async def run(self) -> Result:
         began = time.monotonic()
         await self._crash.start()
         demo = self._crash.demo
+        self._process = psutil.Process(self._crash.pid)
         server, slug, token = CutServer(demo["url"]), demo["cafe"]["slug"], demo["tokens"]["admin"]
-        process = psutil.Process(self._crash.pid)
         rest = Rest(Server(demo["url"]))
+        orders = Orders(rest, slug, token, self._chance)
+        self._door = slug, token
         screens = [Screen(server, slug, token, 0) for _ in range(self._clients)]
-        async with trio.open_nursery() as nursery:
-            await self._connect(nursery, screens)
-            before = _memory(process)
-            nursery.start_soon(self._sample, process)
-            ordering = trio.CancelScope()
-            nursery.start_soon(self._order, rest, slug, token, ordering)
-            for number in range(self._cuts):
-                await trio.sleep(BETWEEN_CUTS_SECONDS)
-                await self._cut(number, server, screens, process)
-            await trio.sleep(BETWEEN_CUTS_SECONDS)
-            ordering.cancel()
-            witness = await self._witness(server, slug, token, screens)
-            after = _memory(process)
-            nursery.cancel_scope.cancel()
+        with Probe(f"{demo['url']}/api/{slug}/menu") as self._probe:
+            async with trio.open_nursery() as nursery:
+                await self._connect(nursery, screens)
+                before = _memory(self._process)
+                nursery.start_soon(self._sample)
+                async with orders.coming(self._rate):
+                    for number in range(self._cuts):
+                        await self._calm()
+                        await self._cut(number, server, screens)
+                    await self._calm()
+                peak = self._peak
+                figures = await _figures(rest)
+                restart = await self._restart(server, screens, orders)
+                figures = {name: value + figures[name] for name, value in (await _figures(rest)).items()}
+                witness = await self._witness(server, slug, token, screens)
+                nursery.cancel_scope.cancel()
         await rest.aclose()
         await self._crash.stop()
-        return self._result(screens, witness, (before, after), time.monotonic() - began)
+        result = self._result(screens, witness, figures, time.monotonic() - began)
+        return msgspec.structs.replace(
+            result,
+            orders=orders.placed,
+            server_memory_before_mib=round(before, 1),
+            server_memory_peak_mib=round(peak, 1),
+            restart_back_all_seconds=round(restart[0], 2),
+            restart_cpu_per_return_ms=round(restart[1] / len(screens) * 1000, 2),
+        )
+
+    async def _calm(self) -> None:
+        began = time.monotonic()
+        await trio.sleep(BETWEEN_CUTS_SECONDS)
+        self._calms.append((began + SETTLED_AFTER_SECONDS, time.monotonic()))
 
     async def _connect(self, nursery: trio.Nursery, screens: list[Screen]) -> None:
         for at in range(0, len(screens), CONNECTING_AT_ONCE):
@@ -179,32 +281,42 @@ class Storm:
                     await screen.came_back.wait()
         say(f"{len(screens)} clients are there")
 
-    async def _order(self, rest: Rest, slug: str, token: str, scope: trio.CancelScope) -> None:
-        """At a fixed rate, whoever waits; an order under way is answered before the end."""
-        answer = await rest.ask("GET", f"/api/{slug}/menu")
-        baskets = Baskets(msgspec.json.decode(answer.body, type=Cafe).menu, self._chance)
-        async with trio.open_nursery() as guests:
-            with scope:
-                due = trio.current_time()
-                while True:
-                    guests.start_soon(self._place, rest, slug, token, baskets.fill())
-                    due += 1 / self._rate
-                    await trio.sleep_until(due)
-
-    async def _place(self, rest: Rest, slug: str, token: str, items: object) -> None:
-        key = str(UUID(int=self._chance.getrandbits(128), version=4))
-        body = {"channel": "counter", "items": items}
-        answer = await rest.ask("POST", f"/api/{slug}/orders", token=token, key=key, body=body)
-        assert answer.status == 201, answer.problem
-        self._orders += 1
-
-    async def _cut(self, number: int, server: CutServer, screens: list[Screen], process: psutil.Process) -> None:
-        for screen in screens:
-            screen.came_back = trio.Event()
-        head = max(screen.newest for screen in screens)
-        cpu, began = sum(process.cpu_times()[:2]), trio.current_time()
+    async def _cut(self, number: int, server: CutServer, screens: list[Screen]) -> None:
+        head = _gone(screens)
+        cpu, began = _cpu(self._process), time.monotonic()
         server.cut()
-        took: list[float] = []
+        took = await self._all_back(screens, head)
+        self._cpu += _cpu(self._process) - cpu
+        self._back += took
+        self._storms.append((began, time.monotonic()))
+        say(f"cut {number + 1}/{self._cuts}: all back after {max(took):.1f} s")
+
+    async def _restart(self, server: CutServer, screens: list[Screen], orders: Orders) -> tuple[float, float]:
+        """What all have missed is in the log alone, as the server begins anew. From when it was ready until all were
+        back (seconds), and what that has cost it (CPU seconds)."""
+        head = _gone(screens)
+        server.cut(and_stay_away=True)
+        witness = Screen(Server(server.url), *self._door, head)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(witness.client.run)
+            async with orders.coming(self._rate):
+                await trio.sleep(BETWEEN_CUTS_SECONDS)
+            await trio.sleep(1)
+            head = witness.newest
+            nursery.cancel_scope.cancel()
+        self._crash.kill()
+        self._crash.launch()
+        await self._crash.ready()
+        self._process = psutil.Process(self._crash.pid)
+        cpu, began = _cpu(self._process), time.monotonic()
+        server.shut = False
+        took = await self._all_back(screens, head)
+        self._storms.append((began, time.monotonic()))
+        say(f"restart: all back after {max(took):.1f} s, {orders.placed} orders")
+        return max(took), _cpu(self._process) - cpu
+
+    async def _all_back(self, screens: list[Screen], head: int) -> list[float]:
+        took, began = list[float](), trio.current_time()
 
         async def watch(screen: Screen) -> None:
             await screen.has(head)
@@ -214,13 +326,12 @@ class Storm:
             async with trio.open_nursery() as watching:
                 for screen in screens:
                     watching.start_soon(watch, screen)
-        self._cpu += sum(process.cpu_times()[:2]) - cpu
-        self._back += took
-        say(f"cut {number + 1}/{self._cuts}: all back after {max(took):.1f} s, {self._orders} orders so far")
+        return took
 
-    async def _sample(self, process: psutil.Process) -> None:
+    async def _sample(self) -> None:
         while True:
-            self._peak = max(self._peak, _memory(process))
+            with contextlib.suppress(psutil.NoSuchProcess):  # while it is started again
+                self._peak = max(self._peak, _memory(self._process))
             await trio.sleep(SAMPLE_SECONDS)
 
     async def _witness(self, server: Server, slug: str, token: str, screens: list[Screen]) -> Screen:
@@ -237,7 +348,7 @@ class Storm:
             nursery.cancel_scope.cancel()
         return witness
 
-    def _result(self, screens: list[Screen], witness: Screen, memory: tuple[float, float], seconds: float) -> Result:
+    def _result(self, screens: list[Screen], witness: Screen, figures: Mapping[str, float], seconds: float) -> Result:
         should = witness.kept
         exact = sum(screen.kept == should for screen in screens)
         missed = sum(len(set(should) - set(screen.kept)) for screen in screens)
@@ -247,7 +358,7 @@ class Storm:
         return Result(
             clients=len(screens),
             cuts=self._cuts,
-            orders=self._orders,
+            orders=0,
             events=len(should),
             exact=exact,
             missed=missed,
@@ -257,13 +368,42 @@ class Storm:
             back_p50_seconds=round(statistics.median(back), 2),
             back_p99_seconds=round(back[int(0.99 * (len(back) - 1))], 2),
             back_all_seconds=round(back[-1], 2),
-            server_memory_before_mib=round(memory[0], 1),
-            server_memory_peak_mib=round(self._peak, 1),
-            server_memory_after_mib=round(memory[1], 1),
+            server_memory_before_mib=0,
+            server_memory_peak_mib=0,
             server_cpu_per_return_ms=round(self._cpu / len(back) * 1000, 2),
+            restart_back_all_seconds=0,
+            restart_cpu_per_return_ms=0,
+            rest_calm_ms=self._answered(self._calms),
+            rest_storm_ms=self._answered(self._storms),
+            handshakes_turned_away=int(figures["handshakes_turned_away"]),
+            recoveries_turned_away=int(figures["recoveries_turned_away"]),
+            log_stretches_asked_for=int(figures["recovery_log_asked_for"]),
+            log_stretches_read=int(figures["recovery_log_asked_for"] - figures["recovery_log_found"]),
             seed=self._seed,
             seconds=round(seconds, 1),
         )
+
+    def _answered(self, times: list[tuple[float, float]]) -> Answered:
+        return Answered.of([answer for began, ended in times for answer in self._probe.between(began, ended)])
+
+
+def _gone(screens: list[Screen]) -> int:
+    """All are about to lose their connection; what the one that was told most has been told of."""
+    for screen in screens:
+        screen.came_back = trio.Event()
+    return max(screen.newest for screen in screens)
+
+
+async def _figures(rest: Rest) -> dict[str, float]:
+    """What the server counts of a storm; 0 where it does not."""
+    text = (await rest.ask("GET", "/metrics")).body.decode()
+    names = ("handshakes_turned_away", "recoveries_turned_away", "recovery_log_asked_for", "recovery_log_found")
+    told = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("tabletap_"))
+    return {name: float(told.get(f"tabletap_{name}", 0)) for name in names}
+
+
+def _cpu(process: psutil.Process) -> float:
+    return float(sum(process.cpu_times()[:2]))
 
 
 def _memory(process: psutil.Process) -> float:
@@ -274,7 +414,9 @@ def storm(clients: int, rate: float, cuts: int, seed: int) -> Result:
     """Run it; everything that was started has ended afterwards. Raises DidNotStart or trio.TooSlowError."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # of the server too, which inherits it
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 2 * clients + SPARE_FILES)), hard))
-    with CrashServer() as crash:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]  # the same after its restart
+    with CrashServer(port) as crash:
         try:
             return trio.run(partial(Storm(crash, clients, rate, cuts, seed).run))
         except Exception:

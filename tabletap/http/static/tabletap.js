@@ -31,6 +31,7 @@
   const STEADY_MS = 5_000; // a connection that lasted this long makes the next pause short again
   const SILENT_BEATS = 2.5; // a server that is silent for so many heartbeats is gone, whatever TCP believes
   const REFRESH_BEFORE_MS = 60_000;
+  const RETRY_AFTER_AT_MOST_MS = 300_000;
   const REMEMBERED_MAX = 1024; // events between `whole` and `last`; older ones are taken as whole
   const BEYOND = Number.MAX_SAFE_INTEGER; // no log reaches it: whoever asks for what follows is given a snapshot
   const ABNORMAL = 1006, TOO_BIG = 1009, EXPIRED = 4001, TOO_MANY = 4029;
@@ -469,6 +470,12 @@
     /** Milliseconds before a repetition: exponential, capped, and all of it at random (full jitter). */
     pause(tries) { return this.random() * Math.min(this.longestPause, this.firstPause * 2 ** Math.min(tries, 30)); }
 
+    /** What the server asks to be left alone for, and at random as long again: many others were asked the same. */
+    #alone(reason) {
+      const asked = /\bretry_after=(\d{1,9})\b/.exec(reason);
+      return asked ? Math.min(Number(asked[1]) * 1000, RETRY_AFTER_AT_MOST_MS) * (1 + this.random()) : 0;
+    }
+
     /** Whether it could be sent. */
     say(message) {
       if (this.#live) this.#socket.send(JSON.stringify(message));
@@ -502,7 +509,7 @@
       const ours = (work) => (event) => { if (this.#socket === socket) work(event); };
       socket.onopen = ours(() => { this.#opened = true; });
       socket.onmessage = ours(({ data }) => this.#receive(data));
-      socket.onclose = ours(({ code }) => this.#closed(code));
+      socket.onclose = ours(({ code, reason }) => this.#closed(code, reason));
       // A browser tells of the end as well (and is not heard any more); Node 20 does not, where nothing was opened.
       socket.onerror = ours(() => { if (!this.#opened) this.#closed(ABNORMAL); });
     }
@@ -561,7 +568,7 @@
       this.handlers.onWelcome?.(message);
     }
 
-    #closed(code) {
+    #closed(code, reason = "") {
       const steady = this.#welcomedAt !== null && this.now() - this.#welcomedAt >= STEADY_MS;
       const opened = this.#opened;
       this.#drop(code);
@@ -576,7 +583,7 @@
         return;
       }
       this.#tries = (steady ? 0 : this.#tries) + (code === TOO_MANY ? 4 : 0);
-      const pause = this.pause(this.#tries++);
+      const pause = this.#alone(reason) + this.pause(this.#tries++);
       this.#tell("waiting", code, pause, this.#tries);
       this.#timer = this.timers.setTimeout(() => {
         this.#timer = null;
