@@ -14,28 +14,24 @@ import socket
 import statistics
 import sys
 import time
-from array import array
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from functools import partial
 from random import Random
-from typing import Self
-from uuid import UUID
+from typing import Any, Self
 
 import msgspec
 import psutil
 import trio
 
-from tabletap.client import Client, Event, Message, Server, State, Status
-from tabletap.simulate.baskets import Baskets, Cafe
+from tabletap.client import Server
 from tabletap.simulate.rest import Rest
 
 from .crash_server import CrashServer
 from .crowd import percentile
 from .probe import Answer, Probe
+from .storm_parts import CutServer, Orders, Screen
 from .tool import say, until_interrupted
 
-STATES = frozenset({"kitchen_display_updated", "queue_position_updated"})
 PATIENCE_SECONDS = 120.0
 BETWEEN_CUTS_SECONDS = 5.0
 SAMPLE_SECONDS = 0.05
@@ -103,115 +99,6 @@ class Result(msgspec.Struct, rename="camel"):
         return fine and not self.rest_storm_ms.failed
 
 
-class CutServer(Server):
-    """The server, by lines that can be cut; nobody gets through while it is ``shut``."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self._lines: set[trio.SocketStream] = set()
-        self.shut = False
-
-    async def dial(self) -> trio.abc.Stream:
-        if self.shut:
-            await trio.lowlevel.checkpoint()
-            raise ConnectionRefusedError
-        stream = await super().dial()
-        assert isinstance(stream, trio.SocketStream)
-        self._lines.add(stream)
-        return stream
-
-    def cut(self, *, and_stay_away: bool = False) -> None:
-        """All of them, now, without a word."""
-        self.shut = and_stay_away
-        for line in self._lines:
-            with contextlib.suppress(OSError):
-                line.socket.shutdown(socket.SHUT_RDWR)
-        self._lines.clear()
-
-
-class Screen:
-    """One client: the offsets it was told of, and how long it was gone."""
-
-    def __init__(self, server: Server, slug: str, token: str, after: int | None = None) -> None:
-        self.told = array("q")  # offsets; of events that later ones replace, negative
-        self.types: list[str] = []
-        self.resyncs = 0
-        self.newest = 0
-        self.came_back = trio.Event()
-        self.client = Client(
-            server,
-            door="kitchen",
-            cafe=slug,
-            token=token,
-            after=after,
-            on_message=self._hear,
-            on_status=self._status,
-        )
-
-    def _hear(self, message: Message) -> None:
-        if isinstance(message, Event):
-            self.told.append(message.offset)
-            self.types.append(sys.intern(message.type))
-            self.newest = message.offset
-        else:
-            self.resyncs += 1
-
-    def _status(self, status: Status) -> None:
-        if status.state is State.LIVE:
-            self.came_back.set()
-
-    async def has(self, offset: int) -> None:
-        """Wait until it is there and was told of this offset."""
-        await self.came_back.wait()
-        while self.newest < offset:  # noqa: ASYNC110 - thousands of them, looked at now and then
-            await trio.sleep(0.01)
-
-    @property
-    def kept(self) -> list[tuple[int, str]]:
-        """What nobody may miss."""
-        return [told for told in zip(self.told, self.types, strict=True) if told[1] not in STATES]
-
-
-class Orders:
-    """What comes in meanwhile. ``placed``: how many so far."""
-
-    def __init__(self, rest: Rest, slug: str, token: str, chance: Random) -> None:
-        self._rest = rest
-        self._slug = slug
-        self._token = token
-        self._chance = chance
-        self._baskets: Baskets | None = None
-        self.placed = 0
-
-    @asynccontextmanager
-    async def coming(self, rate: float) -> AsyncIterator[None]:
-        """At a fixed rate, whoever waits; an order under way is answered before the end."""
-        stop = trio.CancelScope()
-
-        async def come() -> None:
-            with stop:
-                due = trio.current_time()
-                while True:
-                    guests.start_soon(self.place_one)
-                    due += 1 / rate
-                    await trio.sleep_until(due)
-
-        async with trio.open_nursery() as guests:
-            guests.start_soon(come)
-            yield
-            stop.cancel()
-
-    async def place_one(self) -> None:
-        if self._baskets is None:
-            menu = await self._rest.ask("GET", f"/api/{self._slug}/menu")
-            self._baskets = Baskets(msgspec.json.decode(menu.body, type=Cafe).menu, self._chance)
-        key = str(UUID(int=self._chance.getrandbits(128), version=4))
-        body = {"channel": "counter", "items": self._baskets.fill()}
-        answer = await self._rest.ask("POST", f"/api/{self._slug}/orders", token=self._token, key=key, body=body)
-        assert answer.status == 201, answer.problem
-        self.placed += 1
-
-
 class Storm:
     """One run."""
 
@@ -256,14 +143,16 @@ class Storm:
                 nursery.cancel_scope.cancel()
         await rest.aclose()
         await self._crash.stop()
-        result = self._result(screens, witness, figures, time.monotonic() - began)
-        return msgspec.structs.replace(
-            result,
+        return self._result(
+            screens,
+            witness,
+            figures,
             orders=orders.placed,
             server_memory_before_mib=round(before, 1),
             server_memory_peak_mib=round(peak, 1),
             restart_back_all_seconds=round(restart[0], 2),
             restart_cpu_per_return_ms=round(restart[1] / len(screens) * 1000, 2),
+            seconds=round(time.monotonic() - began, 1),
         )
 
     async def _calm(self) -> None:
@@ -348,7 +237,7 @@ class Storm:
             nursery.cancel_scope.cancel()
         return witness
 
-    def _result(self, screens: list[Screen], witness: Screen, figures: Mapping[str, float], seconds: float) -> Result:
+    def _result(self, screens: list[Screen], witness: Screen, figures: Mapping[str, float], **measured: Any) -> Result:
         should = witness.kept
         exact = sum(screen.kept == should for screen in screens)
         missed = sum(len(set(should) - set(screen.kept)) for screen in screens)
@@ -358,7 +247,6 @@ class Storm:
         return Result(
             clients=len(screens),
             cuts=self._cuts,
-            orders=0,
             events=len(should),
             exact=exact,
             missed=missed,
@@ -368,11 +256,7 @@ class Storm:
             back_p50_seconds=round(statistics.median(back), 2),
             back_p99_seconds=round(back[int(0.99 * (len(back) - 1))], 2),
             back_all_seconds=round(back[-1], 2),
-            server_memory_before_mib=0,
-            server_memory_peak_mib=0,
             server_cpu_per_return_ms=round(self._cpu / len(back) * 1000, 2),
-            restart_back_all_seconds=0,
-            restart_cpu_per_return_ms=0,
             rest_calm_ms=self._answered(self._calms),
             rest_storm_ms=self._answered(self._storms),
             handshakes_turned_away=int(figures["handshakes_turned_away"]),
@@ -380,7 +264,7 @@ class Storm:
             log_stretches_asked_for=int(figures["recovery_log_asked_for"]),
             log_stretches_read=int(figures["recovery_log_asked_for"] - figures["recovery_log_found"]),
             seed=self._seed,
-            seconds=round(seconds, 1),
+            **measured,
         )
 
     def _answered(self, times: list[tuple[float, float]]) -> Answered:
