@@ -243,7 +243,8 @@ class Server:
         )
 
         async def door(connection: trio.abc.Stream) -> None:
-            await serve_session(connection, self.doors, settings.sessions, nursery, self.entrance.turns)
+            entrance = self.entrance
+            await serve_session(connection, self.doors, settings.sessions, nursery, entrance.turns, entrance.ends)
 
         async with trio.open_nursery() as nursery:
             self.port = await nursery.start(

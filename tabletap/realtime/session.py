@@ -29,7 +29,7 @@ from tabletap.realtime.limits import (
     SessionLimits,
 )
 from tabletap.realtime.stream import SessionStream
-from tabletap.realtime.turns import TurnedAway, Turns
+from tabletap.realtime.turns import Pace, TurnedAway, Turns
 
 log = structlog.get_logger(__name__)
 
@@ -195,13 +195,16 @@ async def serve_session(
     limits: SessionLimits,
     writing: trio.Nursery,
     turns: Turns | None = None,
+    ends: Pace | None = None,
 ) -> None:
     """Hold one connection, whose first bytes are a WebSocket upgrade request, until it is closed.
 
     ``writing``: where sessions that are behind have their flush task; one for all, since most never need it.
     ``turns``: of handshakes; None: there are never too many. Who gets none is answered 503 with ``Retry-After``.
+    ``ends``: how many at once are taken leave of when their peers have gone; None: all.
     """
     stream = SessionStream(transport, limits, writing)
+    stream.ends = ends
     try:
         await _hold(stream, _Handshake(stream, door, limits, _remote_of(transport), turns))
     finally:

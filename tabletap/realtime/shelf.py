@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 class Shelf(Generic[T]):
     """``most``: of the weights of all that is kept (bytes, or whatever they are given in). What was not asked for for
-    longest goes first. ``asked_for``, ``found``: how often since the start."""
+    longest goes first. ``asked_for``, ``made``: how often since the start something was asked for, and put here."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -19,7 +19,7 @@ class Shelf(Generic[T]):
         self._asked_at: dict[Hashable, float] = {}
         self.weight = 0
         self.asked_for = 0
-        self.found = 0
+        self.made = 0
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -30,13 +30,13 @@ class Shelf(Generic[T]):
         kept = self._kept.get(key)
         if kept is None:
             return None
-        self.found += 1
         self._kept.move_to_end(key)
         self._asked_at[key] = trio.current_time()
         return kept[0]
 
     def put(self, key: Hashable, what: T, weight: int) -> None:
         """Keep it, if it is not too heavy by itself, in place of what was kept there."""
+        self.made += 1
         self._drop(key)
         if weight > self._most:
             return

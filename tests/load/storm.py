@@ -262,7 +262,7 @@ class Storm:
             handshakes_turned_away=int(figures["handshakes_turned_away"]),
             recoveries_turned_away=int(figures["recoveries_turned_away"]),
             log_stretches_asked_for=int(figures["recovery_log_asked_for"]),
-            log_stretches_read=int(figures["recovery_log_asked_for"] - figures["recovery_log_found"]),
+            log_stretches_read=int(figures["recovery_log_reads"]),
             seed=self._seed,
             **measured,
         )
@@ -281,7 +281,7 @@ def _gone(screens: list[Screen]) -> int:
 async def _figures(rest: Rest) -> dict[str, float]:
     """What the server counts of a storm; 0 where it does not."""
     text = (await rest.ask("GET", "/metrics")).body.decode()
-    names = ("handshakes_turned_away", "recoveries_turned_away", "recovery_log_asked_for", "recovery_log_found")
+    names = ("handshakes_turned_away", "recoveries_turned_away", "recovery_log_asked_for", "recovery_log_reads")
     told = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("tabletap_"))
     return {name: float(told.get(f"tabletap_{name}", 0)) for name in names}
 
