@@ -78,7 +78,7 @@ class Banking:
         self.cashier = Cashier(self.registry.by_method, desk)
         tries = settings.queues[Queue.WEBHOOKS].attempts
         self.inbox = Inbox(database, settings.inbox, wake_queues, now=now, tries=tries)
-        self.inbox_worker = InboxWorker(self.inbox, desk)
+        self.inbox_worker = InboxWorker(self.inbox, desk, self.registry.payment_of)
         self.withdrawing = Withdrawing(reader, desk)
         self.endpoints = Endpoints(database, settings.endpoints, secret_of(settings), wake_queues, now=now)
         self.forwarder = Forwarder(self.endpoints, reader, publisher)

@@ -142,8 +142,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if unknown := self.doors.keys() - DOORS.keys():
             raise ValueError(f"[doors] names a door that there is not: {min(unknown)}")
         patience_s = max(self.payconic.timeout_s, self.stripe.timeout_s)
-        if self.queues[Queue.PAYMENTS].deadline_s <= patience_s:
-            raise ValueError(f"queues.{Queue.PAYMENTS}.deadline_s must be longer than a provider's timeout_s")
+        for queue in (Queue.PAYMENTS, Queue.WEBHOOKS):
+            if self.queues[queue].deadline_s <= patience_s:
+                raise ValueError(f"queues.{queue}.deadline_s must be longer than a provider's timeout_s")
 
     @property
     def sessions_at(self) -> Mapping[str, SessionLimits]:

@@ -295,17 +295,23 @@ class MalformedWebhook(Exception):  # noqa: N818  what it is
 class Heard(msgspec.Struct, frozen=True, kw_only=True):
     """A webhook, understood. ``event_id``: the provider's own, the same on every delivery.
 
-    ``payment_id`` None: nothing of ours. ``sequence``: its place among the events of its payment, from 1 without gaps;
-    None: the provider does not number them, and what it says of a charge is only a reason to ask (``VerifyCharge``).
+    ``payment_id`` None: nothing of ours, or (with a ``charge_id``, which is the provider's own) whose it is has to be
+    asked. ``sequence``: its place among the events of its payment, from 1 without gaps; None: the provider does not
+    number them, and what it says of a charge is only a reason to ask (``VerifyCharge``).
     """
 
     event_id: str
     type: str
     payment_id: PaymentId | None
+    charge_id: str | None = None
     sequence: int | None = None
     standing: Standing | None = None
     refund: tuple[UUID, RefundStanding] | None = None
     dispute: Dispute | None = None
+
+
+PaymentOf = Callable[[str], Awaitable[PaymentId | None]]
+"""Asks a provider whose a charge is, by its own name of that; None: not ours. Raises GatewayDown, GatewaySilent."""
 
 
 class Gateway(Protocol):

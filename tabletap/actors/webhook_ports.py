@@ -13,7 +13,6 @@ from uuid import UUID
 import msgspec
 
 from tabletap.domain.base import CafeId, PaymentId
-from tabletap.domain.charge import Dispute
 
 from .ports import Heard
 
@@ -104,11 +103,25 @@ class Arrived(msgspec.Struct, frozen=True, kw_only=True):
     heard: Heard
 
 
+class Unplaced(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of which only the provider's name of its charge is known. ``overdue``: whose that is has been asked for
+    long enough."""
+
+    id: UUID
+    provider: str
+    charge_id: str
+    overdue: bool
+
+
 class Arrivals(Protocol):
     """What the worker of the inbox needs."""
 
-    async def look_up(self, webhook_id: UUID) -> Arrived | None:
+    async def look_up(self, webhook_id: UUID) -> Arrived | Unplaced | None:
         """The row; None: there is none, or it is about no payment of ours."""
+        ...
+
+    async def place(self, webhook_id: UUID, payment_id: PaymentId | None) -> None:
+        """It is about this payment, in whose line it goes on; or about none of ours, and that is all of it."""
         ...
 
     async def hold(self, webhook_id: UUID) -> None:
@@ -125,10 +138,6 @@ class Arrivals(Protocol):
 
     async def note_failure(self, webhook_id: UUID, words: str) -> None:
         """An attempt has failed; after the last of them it is dead, and its successor is next."""
-        ...
-
-    async def disputes_after(self, webhook_id: UUID) -> Sequence[Dispute]:
-        """The disputes that were told of the same payment out of a later place in its sequence, in order."""
         ...
 
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from tabletap.actors.ports import Gateway
+from tabletap.actors.ports import Gateway, PaymentOf
 from tabletap.domain.charge import Charge
 from tabletap.domain.vocabulary import Method
 
@@ -18,10 +18,12 @@ from .stripe import StripeGateway, StripeSettings
 
 
 class Registry(msgspec.Struct, frozen=True, kw_only=True):
-    """``by_method``: who takes the money; ``by_provider``: whose webhooks come to ``/api/webhooks/{provider}``."""
+    """``by_method``: who takes the money; ``by_provider``: whose webhooks come to ``/api/webhooks/{provider}``;
+    ``payment_of``: those providers that must be asked which payment some of these are about."""
 
     by_method: Mapping[Method, Gateway]
     by_provider: Mapping[str, Gateway]
+    payment_of: Mapping[str, PaymentOf]
 
     async def aclose(self) -> None:
         """Close the connections to providers."""
@@ -50,4 +52,11 @@ def gateways(
     if stripe.key:
         by_method[Method.STRIPE_CARD] = StripeGateway(stripe, return_to, time.time)
     by_provider = {gateway.provider: gateway for gateway in by_method.values() if gateway.provider}
-    return Registry(by_method=MappingProxyType(by_method), by_provider=MappingProxyType(by_provider))
+    payment_of = {
+        name: gateway.payment_of for name, gateway in by_provider.items() if isinstance(gateway, StripeGateway)
+    }
+    return Registry(
+        by_method=MappingProxyType(by_method),
+        by_provider=MappingProxyType(by_provider),
+        payment_of=MappingProxyType(payment_of),
+    )

@@ -166,9 +166,9 @@ class StripeGateway:
         return wire.heard(body)
 
     async def payment_of(self, external_id: str) -> PaymentId | None:
-        """Whose a PaymentIntent is: a dispute names nothing else. None: not ours."""
-        intent = await self._get(external_id, wire.Intent)
-        return intent.payment_id if intent else None
+        """Whose an intent or a charge is: a dispute names nothing else. None: not ours."""
+        found = await self._get(external_id, wire.Labelled)
+        return found.payment_id if found else None
 
     def present(self, payment: PaymentView, cafe: Cafe) -> Presentation:  # noqa: ARG002  the same at every cafe
         """The page to pay on, once Stripe has said where that is."""
@@ -279,8 +279,11 @@ class StripeGateway:
         return msgspec.structs.replace(standing, redirect_url=page)
 
 
+_KINDS = ((wire.SESSION, "checkout/sessions"), *((prefix, "charges") for prefix in wire.CHARGES))
+
+
 def _path(external_id: str) -> str:
-    kind = "checkout/sessions" if external_id.startswith(wire.SESSION) else "payment_intents"
+    kind = next((kind for prefix, kind in _KINDS if external_id.startswith(prefix)), "payment_intents")
     return f"/v1/{kind}/{quote(external_id, safe='')}"
 
 

@@ -25,6 +25,9 @@ VERSION = "2024-06-20"
 SIGNATURE_HEADER = "stripe-signature"
 SIGNATURES_AT_MOST = 16
 SESSION = "cs_"
+CHARGES = ("ch_", "py_")
+"""How ids begin: of visits to Stripe's page, of charges by card and by other ways."""
+
 METADATA_CHARS = 500
 OTHER_WORDS = "idempotency_error"
 """The key is known, but was used with another body."""
@@ -191,17 +194,20 @@ class Refund(Labelled, frozen=True, kw_only=True):
         return RefundStanding(state=self.state, external_id=self.id, reason=self.failure_reason)
 
 
-class DisputeObject(msgspec.Struct, frozen=True, kw_only=True):
+class DisputeObject(Labelled, frozen=True, kw_only=True):
+    """It is about a charge and, where that came of one, an intent; labels of theirs are not on it."""
+
     id: str
     amount: int
     status: str
     reason: str | None = None
+    charge: str | None = None
     payment_intent: str | None = None
     balance_transactions: tuple[BalanceTransaction, ...] = ()
 
     def dispute(self) -> Dispute | None:
-        """None while it is only an inquiry, which moves no money."""
-        if self.status.startswith("warning_"):
+        """None while it is only an inquiry, which moves no money, or where it never became more."""
+        if self.status.startswith("warning_") or (self.status == "prevented" and not self.balance_transactions):
             return None
         fee = sum(max(0, transaction.fee) for transaction in self.balance_transactions)
         return Dispute(dispute_id=self.id, amount=self.amount, fee=fee, won=self.status == "won", reason=self.reason)
@@ -290,7 +296,7 @@ def heard(body: bytes) -> Heard:
 
 def _heard(event: _Event) -> Heard:
     kind, content = event.type, event.data.object
-    payment_id, standing, refund, dispute = None, None, None, None
+    payment_id, charge_id, standing, refund, dispute = None, None, None, None, None
     if kind.startswith(OF_PAYMENTS):
         payment_id = msgspec.json.decode(content, type=Labelled).payment_id
     if kind.startswith("payment_intent."):
@@ -301,11 +307,19 @@ def _heard(event: _Event) -> Heard:
         made = msgspec.json.decode(content, type=Refund)
         refund = (made.refund_id, made.standing()) if made.refund_id else None
     elif kind.startswith("charge.dispute."):
-        # It carries no labels of ours: whose it is must be asked by the intent (``StripeGateway.payment_of``).
         disputed = msgspec.json.decode(content, type=DisputeObject)
         dispute = disputed.dispute()
-        standing = Standing(state=ChargeState.SUCCEEDED, external_id=disputed.payment_intent)
-    return Heard(event_id=event.id, type=kind, payment_id=payment_id, standing=standing, refund=refund, dispute=dispute)
+        if dispute is not None:  # else nobody need be asked whose it is
+            charge_id = disputed.payment_intent or disputed.charge
+    return Heard(
+        event_id=event.id,
+        type=kind,
+        payment_id=payment_id,
+        charge_id=charge_id,
+        standing=standing,
+        refund=refund,
+        dispute=dispute,
+    )
 
 
 def _uuid(label: str) -> UUID | None:

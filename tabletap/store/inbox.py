@@ -20,7 +20,7 @@ from uuid_utils.compat import uuid7
 
 from tabletap.actors.ports import Heard, Overloaded
 from tabletap.store import codec
-from tabletap.store.inbox_table import TRIES, InboxTable, give_jobs
+from tabletap.store.inbox_table import LINE, TRIES, InboxTable, give_jobs
 from tabletap.store.pool import Database, DatabaseDown, Retry
 
 _log = logging.getLogger(__name__)
@@ -39,14 +39,15 @@ _TAKE: Final = f"""
         INSERT INTO webhook_inbox (id, provider, event_id, type, payment_id, cafe_id, sequence, heard, received_at,
             status)
         SELECT fresh.id, provider, event_id, type, fresh.payment_id, payments.cafe_id, sequence, heard, received_at,
-            CASE WHEN payments.id IS NULL THEN 'ignored' ELSE 'pending' END
+            CASE WHEN payments.id IS NULL AND (fresh.payment_id IS NOT NULL OR heard ->> 'charge_id' IS NULL)
+                THEN 'ignored' ELSE 'pending' END
         FROM fresh LEFT JOIN payments
             ON payments.id = fresh.payment_id AND starts_with(payments.method, fresh.provider || '_')
         ORDER BY provider, event_id
         ON CONFLICT (provider, event_id) DO NOTHING
-        RETURNING id, cafe_id, payment_id, received_at
+        RETURNING id, cafe_id, payment_id, received_at, status
     )
-    {give_jobs("stored WHERE cafe_id IS NOT NULL ORDER BY received_at, id")}
+    {give_jobs("stored WHERE status = 'pending' ORDER BY received_at, id", key=LINE)}
 """
 _REJECT: Final = """
     WITH old AS (DELETE FROM webhook_rejections WHERE id <= (SELECT max(id) FROM webhook_rejections) - $6)

@@ -11,9 +11,8 @@ from uuid import UUID
 import msgspec
 
 from tabletap.actors.ports import Heard
-from tabletap.actors.webhook_ports import GAP_KEY, Arrived, Rejection, WebhookStatus, WebhookView
-from tabletap.domain.base import SYSTEM, CafeId, PaymentId
-from tabletap.domain.charge import Dispute
+from tabletap.actors.webhook_ports import GAP_KEY, Arrived, Rejection, Unplaced, WebhookStatus, WebhookView
+from tabletap.domain.base import INSTALLATION_CAFE, SYSTEM, CafeId, PaymentId
 from tabletap.domain.jobs import POLICIES
 from tabletap.domain.tasks import ProcessWebhook
 from tabletap.domain.vocabulary import Queue
@@ -23,6 +22,9 @@ from tabletap.store.pool import Connection, Database, Row
 
 TRIES: Final = POLICIES[Queue.WEBHOOKS].attempts
 
+SOUGHT_DAYS: Final = 3
+"""For so long a provider is asked whose a charge is: as long as Stripe, unanswered, sends its webhooks again."""
+
 _heard: Final = msgspec.json.Decoder(Heard)
 
 _VIEW: Final = """
@@ -31,20 +33,39 @@ _VIEW: Final = """
 """
 
 
-def give_jobs(rows: str, *, key: str = "payment_id::text", delay_s: str = "0") -> str:
+LINE: Final = "coalesce(payment_id, id)::text"
+"""The key of a row's job: its payment's; its own, as long as nobody knows which that is."""
+
+
+def give_jobs(rows: str, *, key: str = LINE, delay_s: str = "0") -> str:
     """Put a job for each of ``rows`` (what follows FROM: ``id``, ``cafe_id``, ``payment_id``) into its queue."""
     task = f"jsonb_build_object('type', '{ProcessWebhook.__name__}', 'inbox_id', id)"
     by = f"'{codec.encode(SYSTEM).decode()}'::jsonb"
-    job = f"gen_random_uuid(), cafe_id, '{Queue.WEBHOOKS}', {key}, {task}, {by}, 0, NULL::uuid, NULL::uuid, {delay_s}"
+    cafe = f"coalesce(cafe_id, '{INSTALLATION_CAFE}'::uuid)"
+    job = f"gen_random_uuid(), {cafe}, '{Queue.WEBHOOKS}', {key}, {task}, {by}, 0, NULL::uuid, NULL::uuid, {delay_s}"
     return tables.JOBS.sql.replace(ROWS, f"(SELECT {job} FROM {rows})")
 
 
-_LOOK_UP: Final = """
-    SELECT id, payment_id, cafe_id, status, out_of_turn, coalesce(gap_at <= now(), false) AS overdue, heard,
+_LOOK_UP: Final = f"""
+    SELECT id, provider, payment_id, cafe_id, status, out_of_turn, heard,
+        coalesce(now() >= CASE WHEN cafe_id IS NULL THEN received_at + interval '{SOUGHT_DAYS} days' ELSE gap_at END,
+            false) AS overdue,
         coalesce((SELECT max(sequence) FROM webhook_inbox AS other
                   WHERE other.payment_id = one.payment_id AND other.provider = one.provider AND other.id <> one.id
                       AND other.status IN ('processed', 'dead')), 0) AS told
-    FROM webhook_inbox AS one WHERE id = $1 AND payment_id IS NOT NULL AND cafe_id IS NOT NULL
+    FROM webhook_inbox AS one WHERE id = $1 AND status <> 'ignored'
+"""
+
+_PLACE: Final = f"""
+    WITH placed AS (
+        UPDATE webhook_inbox AS one SET payment_id = $2, cafe_id = payments.cafe_id, attempts = 0,
+            status = CASE WHEN payments.id IS NULL THEN 'ignored' ELSE 'pending' END
+        FROM webhook_inbox AS before
+            LEFT JOIN payments ON payments.id = $2 AND starts_with(payments.method, before.provider || '_')
+        WHERE one.id = $1 AND before.id = one.id AND one.cafe_id IS NULL AND one.status <> 'ignored'
+        RETURNING one.id, one.cafe_id, one.payment_id
+    )
+    {give_jobs("placed WHERE cafe_id IS NOT NULL")}
 """
 
 _HOLD: Final = f"""
@@ -109,9 +130,12 @@ class InboxTable:
         self._tries = tries
         self._wake = wake
 
-    async def look_up(self, webhook_id: UUID) -> Arrived | None:
+    async def look_up(self, webhook_id: UUID) -> Arrived | Unplaced | None:
         rows = await self._fetch(_LOOK_UP, webhook_id)
-        return _arrived(rows[0]) if rows else None
+        return _found(rows[0]) if rows else None
+
+    async def place(self, webhook_id: UUID, payment_id: PaymentId | None) -> None:
+        await self._execute(_PLACE, webhook_id, payment_id)
 
     async def hold(self, webhook_id: UUID) -> None:
         await self._execute(_HOLD, webhook_id, self._gap_s)
@@ -124,18 +148,6 @@ class InboxTable:
 
     async def note_failure(self, webhook_id: UUID, words: str) -> None:
         await self._execute(_FAILED, webhook_id, words.replace("\0", " "), self._tries)
-
-    async def disputes_after(self, webhook_id: UUID) -> Sequence[Dispute]:
-        rows = await self._fetch(
-            """SELECT later.heard FROM webhook_inbox AS one JOIN webhook_inbox AS later USING (payment_id, provider)
-               WHERE one.id = $1 AND later.sequence > one.sequence AND later.status = 'processed'
-               ORDER BY later.sequence""",
-            webhook_id,
-        )
-        told = [_heard.decode(row["heard"]).dispute for row in rows]
-        return [dispute for dispute in told if dispute is not None]
-
-    # -- for people
 
     async def listed(
         self, status: WebhookStatus | None, cafes: Collection[CafeId] | None, before: UUID | None, limit: int
@@ -205,7 +217,11 @@ class InboxTable:
             self._wake()
 
 
-def _arrived(row: Row) -> Arrived:
+def _found(row: Row) -> Arrived | Unplaced:
+    heard = _heard.decode(row["heard"])
+    if row["cafe_id"] is None:
+        assert heard.charge_id is not None
+        return Unplaced(id=row["id"], provider=row["provider"], charge_id=heard.charge_id, overdue=row["overdue"])
     return Arrived(
         id=row["id"],
         payment_id=PaymentId(row["payment_id"]),
@@ -214,7 +230,7 @@ def _arrived(row: Row) -> Arrived:
         out_of_turn=row["out_of_turn"],
         overdue=row["overdue"],
         told=row["told"],
-        heard=_heard.decode(row["heard"]),
+        heard=heard,
     )
 
 

@@ -5,10 +5,10 @@ from uuid import UUID
 
 import pytest
 
-from tabletap.actors.inbox import InboxWorker, NotTold, news
-from tabletap.actors.ports import Heard, Sent
+from tabletap.actors.inbox import InboxWorker, NotAnswered, NotTold, news
+from tabletap.actors.ports import GatewayDown, GatewaySilent, Heard, Later, PaymentOf, Sent
 from tabletap.actors.runtime import RefusedForNow
-from tabletap.actors.webhook_ports import GAP_KEY, Arrived, WebhookStatus
+from tabletap.actors.webhook_ports import GAP_KEY, Arrived, Unplaced, WebhookStatus
 from tabletap.domain.base import SYSTEM, CafeId, Job, PaymentId
 from tabletap.domain.charge import Dispute, RefundStanding, Standing
 from tabletap.domain.errors import Code, Refusal
@@ -29,11 +29,16 @@ class Rows:
         told: dict[str, Any] = {"status": WebhookStatus.PENDING, "out_of_turn": False, "overdue": False, "told": 0}
         sequence = row.pop("sequence", 1)
         heard = Heard(event_id="e", type="t", payment_id=PAYMENT, sequence=sequence, standing=CHARGE)
-        self.row: Arrived | None = Arrived(id=ID, payment_id=PAYMENT, cafe_id=CAFE, heard=heard, **{**told, **row})
+        self.row: Arrived | Unplaced | None = Arrived(
+            id=ID, payment_id=PAYMENT, cafe_id=CAFE, heard=heard, **{**told, **row}
+        )
         self.done: list[str] = []
 
-    async def look_up(self, _: UUID) -> Arrived | None:
+    async def look_up(self, _: UUID) -> Arrived | Unplaced | None:
         return self.row
+
+    async def place(self, _: UUID, payment_id: PaymentId | None) -> None:
+        self.done.append(f"place: {payment_id}")
 
     async def hold(self, _: UUID) -> None:
         self.done.append("hold")
@@ -47,9 +52,6 @@ class Rows:
     async def note_failure(self, _: UUID, words: str) -> None:
         self.done.append(f"failed: {words}")
 
-    async def disputes_after(self, _: UUID) -> list[Dispute]:
-        return []
-
 
 class Payment:
     def __init__(self, answer: Refusal | None = None) -> None:
@@ -60,10 +62,13 @@ class Payment:
         self.told.append(command)
         return self.answer
 
+    ask = tell
 
-async def process(rows: Rows, payment: Payment, key: str = str(PAYMENT)) -> None:
+
+async def process(rows: Rows, payment: Payment, key: str = str(PAYMENT), **payment_of: PaymentOf) -> None:
     job = Job(Queue.WEBHOOKS, key, CAFE, ProcessWebhook(ID))
-    await InboxWorker(rows, payment).process(ProcessWebhook(ID), Sent(ID, job, SYSTEM))  # type: ignore[arg-type]
+    worker = InboxWorker(rows, payment, payment_of)  # type: ignore[arg-type]
+    await worker.process(ProcessWebhook(ID), Sent(ID, job, SYSTEM))
 
 
 @pytest.mark.parametrize(
@@ -100,6 +105,56 @@ async def test_whoever_looks_at_a_gap_tells_nothing_but_to_ask(row: Any, done: A
     rows, payment = Rows(**row), Payment()
     await process(rows, payment, f"{GAP_KEY}{PAYMENT}")
     assert (rows.done, payment.told) == (done, told)
+
+
+# -- whose it is
+
+
+def unplaced(*, overdue: bool = False) -> Rows:
+    rows = Rows()
+    rows.row = Unplaced(id=ID, provider="they", charge_id="pi_1", overdue=overdue)
+    return rows
+
+
+@pytest.mark.parametrize("whose", [PAYMENT, None])
+async def test_whose_a_charge_is_its_provider_is_asked_and_its_payment_is_told_in_its_own_line(whose: Any) -> None:
+    async def asked(charge_id: str) -> PaymentId | None:
+        assert charge_id == "pi_1"
+        return whose  # type: ignore[no-any-return]
+
+    rows, payment = unplaced(), Payment()
+    await process(rows, payment, str(ID), they=asked)
+    assert (rows.done, payment.told) == ([f"place: {whose}"], [])
+
+
+async def test_a_job_that_placed_its_webhook_before_and_is_done_again_leaves_the_rest_to_the_payments_line() -> None:
+    rows, payment = Rows(), Payment()
+    await process(rows, payment, str(ID))
+    assert (rows.done, payment.told) == ([], [])
+
+
+@pytest.mark.parametrize("silence", [GatewayDown("away"), GatewaySilent("what?")])
+async def test_a_provider_that_does_not_say_whose_it_is_is_asked_again_for_days_and_then_it_is_a_failure(
+    silence: Exception,
+) -> None:
+    async def away(_: str) -> PaymentId | None:
+        raise silence
+
+    rows = unplaced()
+    with pytest.raises(Later):
+        await process(rows, Payment(), str(ID), they=away)
+    assert rows.done == []
+    rows = unplaced(overdue=True)
+    with pytest.raises(NotAnswered):
+        await process(rows, Payment(), str(ID), they=away)
+    assert rows.done == [f"failed: nobody says whose pi_1 is: {silence}"]
+
+
+async def test_what_came_from_a_provider_that_is_not_set_up_any_more_waits_for_it() -> None:
+    rows = unplaced()
+    with pytest.raises(Later, match="not set up"):
+        await process(rows, Payment(), str(ID), others=unplaced)  # type: ignore[arg-type]
+    assert rows.done == []
 
 
 async def test_a_row_that_is_gone_is_no_trouble() -> None:

@@ -354,6 +354,15 @@ def test_a_chargeback_counts_once_and_what_was_taken_back_cannot_be_refunded() -
     assert (state.disputed, state.refundable) == (0, 1154)
 
 
+def test_a_chargeback_that_is_heard_of_backwards_ends_as_it_would_have_forwards() -> None:
+    opened, won = (HearDispute(Dispute(dispute_id="d", amount=1154, fee=25, won=won)) for won in (False, True))
+    forwards = done(done(payment("completed", CARD), opened), won)
+    backwards = done(payment("completed", CARD), won)
+    assert backwards == forwards
+    assert ask(backwards, opened) == Decision()
+    assert (backwards.disputed, backwards.refundable) == (0, 1154)
+
+
 def test_events_of_a_payment_at_its_provider_rest_as_json() -> None:
     state = payment("completed", CARD, credit=CREDIT)
     outcome = ask(state, Refund(10, to=RefundTo.CREDIT))

@@ -444,15 +444,23 @@ async def test_more_refunds_than_can_be_looked_through_are_not_added_to():
         await asked.gateway().refund(named("pi_1"), new_refund(1))
 
 
-async def test_whose_a_disputed_intent_is_can_be_asked():
+async def test_whose_a_disputed_charge_is_can_be_asked():
     theirs = intent(id="pi_2", metadata={"shop": "another"})
     answers = {
         "GET /v1/payment_intents/pi_1": TAKEN,
         "GET /v1/payment_intents/pi_2": theirs,
         "GET /v1/payment_intents/pi_3": no(404, "invalid_request_error", "resource_missing"),
+        "GET /v1/charges/ch_1": {"id": "ch_1", "object": "charge", "metadata": LABELS},
     }
     gateway = Scripted(answers).gateway()
     assert [await gateway.payment_of(f"pi_{number}") for number in (1, 2, 3)] == [CHARGE.payment_id, None, None]
+    assert await gateway.payment_of("ch_1") == CHARGE.payment_id
+
+
+@pytest.mark.parametrize("status", [400, 429, 500])
+async def test_a_provider_that_does_not_say_whose_a_charge_is_has_not_said_that_it_is_nobodys(status):
+    with pytest.raises((GatewaySilent, GatewayDown)):
+        await Scripted({"GET /v1/payment_intents/pi_1": no(status, "api_error")}).gateway().payment_of("pi_1")
 
 
 # -- events
@@ -515,29 +523,36 @@ def test_that_a_charge_was_refunded_is_a_reason_to_ask_and_no_more():
     ("kind", "status", "won"),
     [
         ("charge.dispute.created", "needs_response", False),
+        ("charge.dispute.updated", "under_review", False),
+        ("charge.dispute.funds_withdrawn", "needs_response", False),
+        ("charge.dispute.funds_reinstated", "won", True),
         ("charge.dispute.closed", "lost", False),
         ("charge.dispute.closed", "won", True),
     ],
 )
-def test_what_is_told_of_a_dispute_names_the_intent_alone(kind, status, won):
+def test_what_is_told_of_a_dispute_names_the_charge_alone(kind, status, won):
     thing = {
         "id": "dp_1",
         "amount": 1_250,
         "status": status,
         "reason": "fraudulent",
+        "charge": "ch_1",
         "payment_intent": "pi_1",
         "metadata": {},
         "balance_transactions": [{"fee": 2_500}, {"fee": -2_500}] if won else [{"fee": 2_500}],
     }
     event = told(kind, thing)
     assert event.payment_id is None
-    assert event.standing.external_id == "pi_1"
+    assert (event.charge_id, event.standing) == ("pi_1", None)
     assert event.dispute == Dispute(dispute_id="dp_1", amount=1_250, fee=2_500, won=won, reason="fraudulent")
+    assert told(kind, thing | {"payment_intent": None}).charge_id == "ch_1"
 
 
-def test_an_inquiry_moves_no_money_and_is_no_dispute():
-    for status in ("warning_needs_response", "warning_under_review", "warning_closed"):
-        assert told("charge.dispute.created", {"id": "dp_1", "amount": 1, "status": status}).dispute is None
+@pytest.mark.parametrize("status", ["warning_needs_response", "warning_under_review", "warning_closed", "prevented"])
+def test_an_inquiry_moves_no_money_and_is_no_dispute(status):
+    asked = {"id": "dp_1", "amount": 1, "status": status, "payment_intent": "pi_1", "balance_transactions": []}
+    event = told("charge.dispute.created", asked)
+    assert (event.dispute, event.charge_id) == (None, None)
 
 
 @pytest.mark.parametrize("kind", ["account.updated", "payout.paid", "customer.created"])

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +14,7 @@ import trio.testing
 import uuid_utils.compat
 
 from tabletap.actors.inbox import InboxWorker
-from tabletap.actors.ports import Heard, Overloaded
+from tabletap.actors.ports import GatewayDown, Heard, Overloaded, PaymentOf
 from tabletap.actors.runtime import Outage
 from tabletap.actors.webhook_ports import WebhookStatus
 from tabletap.domain.base import By, CafeId, Command, PaymentId, Ref
@@ -268,20 +268,24 @@ class Payments:
         self.told.append(command)
         return None
 
+    ask = tell
+
     @property
     def amounts(self) -> list[int]:
         return [command.standing.amount for command in self.told if isinstance(command, HearCharge)]
 
 
 @asynccontextmanager
-async def processing(database: Database, payments: Payments, settings: InboxSettings) -> AsyncIterator[Inbox]:
+async def processing(
+    database: Database, payments: Payments, settings: InboxSettings, *, now: datetime = NOON, **payment_of: PaymentOf
+) -> AsyncIterator[Inbox]:
     """A whole inbox: the writer, the queues and the worker."""
 
     async def deliver(_: Any) -> None:
         raise AssertionError
 
-    inbox = Inbox(database, settings, lambda: relay.wake(), now=lambda: NOON)  # noqa: PLW0108  relay comes later
-    worker = InboxWorker(inbox, payments)  # type: ignore[arg-type]
+    inbox = Inbox(database, settings, lambda: relay.wake(), now=lambda: now)  # noqa: PLW0108  relay comes later
+    worker = InboxWorker(inbox, payments, payment_of)  # type: ignore[arg-type]
     limits = RelayLimits(net_seconds=0.05)
     relay = Relay(database, deliver, limits, workers={ProcessWebhook: worker.process}, policies=QUICK)
     async with trio.open_nursery() as nursery:
@@ -340,7 +344,7 @@ async def test_what_comes_after_its_gap_was_given_up_says_nothing_new_of_the_cha
     assert payments.amounts == [2]
 
 
-async def test_a_dispute_that_is_opened_late_is_won_after_all(paying: Database) -> None:
+async def test_a_dispute_is_passed_on_however_late_it_comes(paying: Database) -> None:
     payments = Payments()
     opened, won = (Dispute(dispute_id="d", amount=5, won=won) for won in (False, True))
     async with processing(paying, payments, InboxSettings(gap_s=0.01)) as inbox:
@@ -349,7 +353,90 @@ async def test_a_dispute_that_is_opened_late_is_won_after_all(paying: Database) 
         await until_all_are(paying, "processed")
         await inbox.take("payconic", heard(2, type="dispute.opened", standing=None, dispute=opened))
         await until_all_are(paying, "processed")
-    assert payments.told[-2:] == [HearDispute(opened), HearDispute(won)]
+    assert payments.told[-2:] == [HearDispute(won), HearDispute(opened)]  # the payment makes sense of any order
+
+
+# -- whose it is
+
+
+DISPUTED = {"payment_id": None, "charge_id": "pi_1", "standing": None}
+
+
+class Stripe:
+    """Says whose a charge is. ``away``: how many times it does not answer before."""
+
+    def __init__(self, whose: PaymentId | None = CHARGE, away: int = 0) -> None:
+        self.whose, self.away = whose, away
+        self.asked: list[str] = []
+
+    async def payment_of(self, charge_id: str) -> PaymentId | None:
+        await trio.lowlevel.checkpoint()
+        self.asked.append(charge_id)
+        if len(self.asked) <= self.away:
+            raise GatewayDown("away")
+        return self.whose
+
+
+async def test_what_names_its_charge_alone_is_told_to_the_payment_that_its_provider_names(paying: Database) -> None:
+    await make_payment(paying, CHARGE, method="stripe_card")
+    payments, stripe = Payments(), Stripe()
+    opened = Dispute(dispute_id="d", amount=5)
+    async with processing(paying, payments, LONG_GAP, stripe=stripe.payment_of) as inbox:
+        for _ in range(2):
+            await inbox.take("stripe", heard(None, "evt_d", type="charge.dispute.created", dispute=opened, **DISPUTED))
+        await until_all_are(paying, "processed")
+        (row,) = await inbox.listed(None, {CAFE}, None, 10)
+    assert payments.told == [VerifyNow(), HearDispute(opened)]
+    assert (row.payment_id, row.cafe_id, row.attempts, stripe.asked) == (CHARGE, CAFE, 0, ["pi_1"])
+
+
+async def test_its_provider_is_asked_by_the_worker_and_not_by_the_door(paying: Database) -> None:
+    async with open_inbox(paying) as inbox:
+        await inbox.take("stripe", heard(None, "evt_d", **DISPUTED))
+        ((webhook_id, cafe_id),) = await rows(paying, "SELECT id, cafe_id FROM webhook_inbox")
+    assert (await stored(paying), cafe_id) == ([("evt_d", "pending")], None)
+    assert await given(paying) == [str(webhook_id)]
+
+
+async def test_a_provider_that_is_away_is_asked_until_it_is_back_and_nothing_is_lost(
+    paying: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tabletap.actors.inbox.ASKED_AGAIN_S", 0.01)
+    await make_payment(paying, CHARGE, method="stripe_card")
+    payments, stripe = Payments(), Stripe(away=TRIES + 2)
+    opened = Dispute(dispute_id="d", amount=5)
+    now = datetime.now(UTC)
+    async with processing(paying, payments, LONG_GAP, now=now, stripe=stripe.payment_of) as inbox:
+        await inbox.take("stripe", heard(None, "evt_d", dispute=opened, **DISPUTED))
+        await until_all_are(paying, "processed")
+    assert payments.told == [VerifyNow(), HearDispute(opened)]
+
+
+async def test_one_whose_provider_has_not_answered_for_days_is_a_dead_letter_and_can_be_replayed(
+    paying: Database,
+) -> None:
+    await make_payment(paying, CHARGE, method="stripe_card")
+    payments, stripe = Payments(), Stripe(away=TRIES)
+    async with processing(paying, payments, LONG_GAP, stripe=stripe.payment_of) as inbox:  # at NOON, which is long ago
+        await inbox.take("stripe", heard(None, "evt_d", **DISPUTED))
+        await until_all_are(paying, "dead")
+        (dead,) = await inbox.listed(WebhookStatus.DEAD, None, None, 10)
+        assert dead.last_error == "nobody says whose pi_1 is: away"
+        replayed = await inbox.replay(dead.webhook_id, None)
+        assert replayed is not None
+        await until_all_are(paying, "processed")
+    assert payments.told == [VerifyNow()]
+
+
+@pytest.mark.parametrize("whose", [None, PaymentId(UUID(int=99)), PAYMENT])
+async def test_a_charge_that_is_none_of_ours_or_of_another_provider_is_ignored(
+    paying: Database, whose: PaymentId | None
+) -> None:
+    payments, stripe = Payments(), Stripe(whose)
+    async with processing(paying, payments, LONG_GAP, stripe=stripe.payment_of) as inbox:
+        await inbox.take("stripe", heard(None, "evt_d", **DISPUTED))
+        await until_all_are(paying, "ignored")
+    assert payments.told == []
 
 
 async def test_another_event_under_a_number_that_was_told_is_late(paying: Database) -> None:

@@ -10,13 +10,17 @@ from .state import TAKEN, P, Payment
 
 
 def hear_dispute(state: Payment, command: HearDispute) -> Decision | Refusal:
-    """Heard once when it is opened and once when it is won; lost is as it was when it was opened."""
+    """Heard once when it is opened and once when it is won; lost is as it was when it was opened.
+
+    The news of it may come in any order: one that was never heard of is opened, also where it has been won already.
+    """
     dispute, started = command.dispute, state.initiated
     if state.status not in TAKEN:
         return illegal(state, P.REFUNDED)
     known = state.disputes.get(dispute.dispute_id)
-    if known is None and not dispute.won:
-        disputed = e.PaymentDisputed(
+    happened: list[e.PaymentDisputed | e.DisputeWon] = []
+    if known is None:
+        known = e.PaymentDisputed(
             payment_id=started.payment_id,
             order_id=started.order_id,
             method=started.method,
@@ -25,8 +29,8 @@ def hear_dispute(state: Payment, command: HearDispute) -> Decision | Refusal:
             fee=dispute.fee,
             reason=dispute.reason,
         )
-        return Decision((disputed,))
-    if known is not None and dispute.won and dispute.dispute_id not in state.disputes_won:
+        happened.append(known)
+    if dispute.won and dispute.dispute_id not in state.disputes_won:
         won = e.DisputeWon(
             payment_id=started.payment_id,
             order_id=started.order_id,
@@ -34,5 +38,5 @@ def hear_dispute(state: Payment, command: HearDispute) -> Decision | Refusal:
             dispute_id=dispute.dispute_id,
             amount=known.amount,
         )
-        return Decision((won,))
-    return NOTHING
+        happened.append(won)
+    return Decision(tuple(happened)) if happened else NOTHING

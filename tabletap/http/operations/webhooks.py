@@ -21,6 +21,7 @@ from .base import Call, Operation, Signed
 
 BODY_BYTES = 262_144
 EVENT_ID_CHARS = 200
+CHARGE_ID_CHARS = 255
 TYPE_CHARS = 100
 HIGHEST_SEQUENCE = (1 << 63) - 1
 _NUL = b"\\u0000"
@@ -82,8 +83,11 @@ def _readable(heard: Heard, body: bytes) -> Heard:
     """What no table could keep is not readable either; and what looks like a card number is not kept."""
     if _NUL in body:
         raise MalformedWebhook("it contains NUL")
-    if len(heard.event_id) > EVENT_ID_CHARS or len(heard.type) > TYPE_CHARS:
-        raise MalformedWebhook("its id or type is too long")
+    charge_id = heard.charge_id or ""
+    if len(heard.event_id) > EVENT_ID_CHARS or len(heard.type) > TYPE_CHARS or len(charge_id) > CHARGE_ID_CHARS:
+        raise MalformedWebhook("a name in it is too long")
+    if cardlike.find(charge_id) is not None:
+        raise MalformedWebhook("the name of its charge looks like a card number")
     if heard.sequence is not None and not 1 <= heard.sequence <= HIGHEST_SEQUENCE:
         raise MalformedWebhook("its sequence is no number of a webhook")
     if cardlike.field_in(msgspec.json.encode(heard)) is None:
