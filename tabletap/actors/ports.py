@@ -377,10 +377,6 @@ class GiveUp(Exception):  # noqa: N818  a decision
 class JobBoard(Protocol):
     """What is in the queues, for those who operate them. ``cafes`` None: of all of them."""
 
-    async def enqueue(self, jobs: Sequence[Job], by: By) -> Sequence[Sent]:
-        """Put jobs into their queues, durably; for whoever has no commit of an actor to put them into."""
-        ...
-
     async def queues(self, cafes: Collection[CafeId] | None = None) -> Sequence[QueueDepth]:
         """What is in each queue now."""
         ...

@@ -1,8 +1,8 @@
 """Jobs as everybody but their workers sees them: put into a queue, listed, replayed, forgotten when they are old.
 
-An actor's jobs are rows of its commit. Whoever has no commit of an actor puts them in here: ``insert`` within a
-transaction of their own (an inbox row and its job are both there or neither is), ``Jobs.enqueue`` alone. Then the relay
-is told, or its next look at the table finds them.
+An actor's jobs are rows of its commit. Whoever has no commit of an actor puts them in by ``insert``, within a
+transaction of their own: a message to an endpoint and its job are both there or neither is. Then the relay is told, or
+its next look at the table finds them.
 """
 
 from collections.abc import Collection, Sequence
@@ -72,13 +72,6 @@ class Jobs:
         self._database = database
         self._table = OutboxTable(database, LEASE_SECONDS)
         self._relay = relay
-
-    async def enqueue(self, jobs: Sequence[Job], by: By = SYSTEM) -> Sequence[Sent]:
-        """Put jobs into their queues, durably."""
-        sent = await self._database.transact(lambda connection: insert(connection, jobs, by))
-        if self._relay is not None:
-            self._relay.hand_over(sent)
-        return sent
 
     async def queues(self, cafes: Collection[CafeId] | None = None) -> Sequence[QueueDepth]:
         """What is in each queue; ``cafes`` None: of all cafes."""

@@ -595,9 +595,11 @@ async def test_a_job_that_is_in_its_queue_is_not_put_there_again(migrated: Datab
     known = new_id()
     async with living(migrated, {}) as life:
         for number in (1, 2):
-            await life.jobs.enqueue([job(number, id=known)])
+            await life.send(job(number, id=known))
+        put = await migrated.transact(lambda connection: insert(connection, [job(3, id=known)]))
+        assert [one.id for one in put] == [known]
         assert await resting(migrated) == [1]
-        assert await life.jobs.enqueue([]) == []
+        assert await migrated.transact(lambda connection: insert(connection, [])) == []
 
 
 # -- what operators see
