@@ -37,8 +37,10 @@ from tabletap.http.listener import serve
 from tabletap.http.metrics import Metered, Metrics
 from tabletap.http.operations import OPERATIONS
 from tabletap.http.operations.base import Services
+from tabletap.http.proxies import Proxies
 from tabletap.http.rest import Report, build
 from tabletap.http.revoked import Revoked
+from tabletap.http.sockets.stream import Connection
 from tabletap.realtime.hub import Hub, HubLimits
 from tabletap.realtime.session import serve_session
 from tabletap.realtime.tickets import tickets_from
@@ -242,9 +244,9 @@ class Server:
             slug_exists=lambda slug: self.directory.by_slug(slug) is not None,
         )
 
-        async def door(connection: trio.abc.Stream) -> None:
-            entrance = self.entrance
-            await serve_session(connection, self.doors, settings.sessions, nursery, entrance.turns, entrance.ends)
+        async def door(connection: Connection) -> None:
+            at, remote = self.entrance, connection.client
+            await serve_session(connection, self.doors, settings.sessions, nursery, at.turns, at.ends, remote=remote)
 
         async with trio.open_nursery() as nursery:
             self.port = await nursery.start(
@@ -256,6 +258,7 @@ class Server:
                     limits=settings.listener,
                     stop=stop,
                     close_doors=self.doors.close_all,
+                    proxies=Proxies(settings.server.trusted_proxies),
                     task_status=task_status,
                 )
             )

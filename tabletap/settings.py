@@ -23,6 +23,7 @@ from tabletap.http.auth import AuthSettings
 from tabletap.http.keyring import KeySettings
 from tabletap.http.limits import RateLimits
 from tabletap.http.listener import ListenerLimits
+from tabletap.http.proxies import Proxies
 from tabletap.http.rest import RestSettings
 from tabletap.http.revoked import RevokedSettings
 from tabletap.http.sockets.gate import HandshakeLimits, MessageLimits
@@ -71,6 +72,11 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     secret: str
     log_json: bool
     stop_within_s: float
+    trusted_proxies: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a proxy that is no network."""
+        Proxies(self.trusted_proxies)
 
 
 class AuthLifetimes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

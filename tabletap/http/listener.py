@@ -10,7 +10,7 @@ longer than `graceful_seconds`.
 
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from http import HTTPStatus
 
@@ -29,6 +29,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, ConnectionState, H11SendableEvent, LifespanState
 from hypercorn.utils import parse_socket_addr
 
+from tabletap.http.proxies import Proxies
 from tabletap.http.sockets.stream import Connection, HeadTooLarge
 
 log = structlog.get_logger(__name__)
@@ -59,11 +60,13 @@ async def serve(
     limits: ListenerLimits,
     stop: trio.Event,
     close_doors: Callable[[], None] = lambda: None,
+    proxies: Proxies | None = None,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `stop` is set; report the bound port (of interest for port 0) once connections are taken.
 
-    `close_doors` tells every socket to close (1001) and must not wait. Being cancelled drops all connections at once.
+    `proxies`: whose word on a client's address is taken; none: nobody's. `close_doors` tells every socket to close
+    (1001) and must not wait. Being cancelled drops all connections at once.
     """
     config = _hypercorn_config(limits)
     state: LifespanState = {}
@@ -72,7 +75,8 @@ async def serve(
         await background.start(lifespan.handle_lifespan)
         await lifespan.wait_for_startup()
         listeners = await _open_listeners(host, port, limits.backlog)
-        listener = _Listener(ASGIWrapper(app), doors, config, limits, state)
+        proxies = proxies or Proxies()
+        listener = _Listener(ASGIWrapper(proxies.before(app)), doors, config, limits, state, proxies)
         await listener.run(listeners, stop, close_doors, task_status)
         await lifespan.wait_for_shutdown()
         background.cancel_scope.cancel()
@@ -80,8 +84,15 @@ async def serve(
 
 class _Listener:
     def __init__(
-        self, app: ASGIWrapper, doors: Doors, config: Config, limits: ListenerLimits, state: LifespanState
+        self,
+        app: ASGIWrapper,
+        doors: Doors,
+        config: Config,
+        limits: ListenerLimits,
+        state: LifespanState,
+        proxies: Proxies,
     ) -> None:
+        self._proxies = proxies
         self._app = app
         self._doors = doors
         self._config = config
@@ -182,6 +193,7 @@ class _Listener:
             if connection.has_received:
                 await connection.answer_and_leave(_response(HTTPStatus.REQUEST_TIMEOUT))
         elif _asks_for_door(head):
+            connection.client = self._proxies.client(connection.client, _headers_of(head))
             del head  # a socket lasts
             await self._doors(connection)
         elif head:
@@ -272,18 +284,22 @@ class _HttpConnection(TCPServer):
 
 def _asks_for_door(head: bytes) -> bool:
     """Whether this is a WebSocket upgrade below /ws/. Only the routing is decided here: wsproto checks the rest."""
-    request_line, *lines = head.split(b"\n")
-    if not request_line.startswith(b"GET /ws/"):
+    if not head.startswith(b"GET /ws/"):
         return False
     tokens: dict[bytes, bytes] = {}
-    for line in lines:
-        name, _, value = line.partition(b":")
-        if name.lower() in {b"upgrade", b"connection"}:
-            tokens[name.lower()] = tokens.get(name.lower(), b"") + b"," + value.lower()
+    for name, value in _headers_of(head):
+        if name in {b"upgrade", b"connection"}:
+            tokens[name] = tokens.get(name, b"") + b"," + value.lower()
     return all(
         wanted in (token.strip() for token in tokens.get(name, b"").split(b","))
         for name, wanted in ((b"upgrade", b"websocket"), (b"connection", b"upgrade"))
     )
+
+
+def _headers_of(head: bytes) -> Iterator[tuple[bytes, bytes]]:
+    for line in head.split(b"\n")[1:]:
+        name, _, value = line.partition(b":")
+        yield name.lower(), value
 
 
 def _response(status: HTTPStatus, headers: bytes = b"") -> bytes:

@@ -105,7 +105,6 @@ class Session:
         "flooded",
         "id",
         "principal",
-        "remote",
         "rooms",
         "send",
         "silent",
@@ -113,9 +112,8 @@ class Session:
         "tell",
     )
 
-    def __init__(self, stream: SessionStream, limits: SessionLimits, remote: str, principal: object) -> None:
+    def __init__(self, stream: SessionStream, limits: SessionLimits, principal: object) -> None:
         self.id = str(uuid7())
-        self.remote = remote
         self.principal = principal
         self.flooded = False  # closed because it sent too much
         self.silent = False  # given up because it did not answer a ping
@@ -196,17 +194,20 @@ async def serve_session(
     writing: trio.Nursery,
     turns: Turns | None = None,
     ends: Pace | None = None,
+    *,
+    remote: str = "",
 ) -> None:
     """Hold one connection, whose first bytes are a WebSocket upgrade request, until it is closed.
 
     ``writing``: where sessions that are behind have their flush task; one for all, since most never need it.
     ``turns``: of handshakes; None: there are never too many. Who gets none is answered 503 with ``Retry-After``.
-    ``ends``: how many at once are taken leave of when their peers have gone; None: all.
+    ``ends``: how many at once are taken leave of when their peers have gone; None: all. ``remote``: the client's
+    address, where it has one.
     """
     stream = SessionStream(transport, limits, writing)
     stream.ends = ends
     try:
-        await _hold(stream, _Handshake(stream, door, limits, _remote_of(transport), turns))
+        await _hold(stream, _Handshake(stream, door, limits, remote, turns))
     finally:
         await stream.hang_up()
 
@@ -280,7 +281,7 @@ class _Handshake:
             self._stream.accepted = True
             self._stream.on_left = _not_our_concern  # from here on trio-websocket tells it by ConnectionClosed
             limits = answer.limits or self.limits
-            self.session = Session(self._stream, limits, self.remote, answer.principal)
+            self.session = Session(self._stream, limits, answer.principal)
             try:
                 await self.door.opened(self.session)
             except Exception:
@@ -325,13 +326,6 @@ def _only_bad_input(failure: BaseException) -> bool:
     if isinstance(failure, BaseExceptionGroup):
         return all(_only_bad_input(part) for part in failure.exceptions)
     return isinstance(failure, ProtocolError | UnicodeError | ConnectionClosed)
-
-
-def _remote_of(transport: trio.abc.Stream) -> str:
-    try:
-        return str(transport.socket.getpeername()[0])  # type: ignore[attr-defined]
-    except (AttributeError, OSError, IndexError):
-        return ""
 
 
 def _not_our_concern() -> None:

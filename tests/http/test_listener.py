@@ -79,7 +79,7 @@ class Server:
 
     async def doors(self, connection: Connection) -> None:
         async with trio.open_nursery() as writing:
-            await serve_session(connection, self, SessionLimits(), writing)
+            await serve_session(connection, self, SessionLimits(), writing, remote=connection.client)
 
     def close_doors(self) -> None:
         for session in self.sessions:

@@ -58,7 +58,7 @@ class Echo:
 
     async def serve(self, connection: Connection) -> None:
         async with trio.open_nursery() as writing:
-            await serve_session(connection, self, self._limits, writing)
+            await serve_session(connection, self, self._limits, writing, remote=connection.client)
 
     def close_all(self) -> None:
         for session in tuple(self._sessions):

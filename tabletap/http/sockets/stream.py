@@ -23,6 +23,7 @@ class Connection(trio.abc.HalfCloseableStream):
         "_pushed_back",
         "_transport",
         "_write_timeout_seconds",
+        "client",
         "idle",
         "reading_head",
         "scope",
@@ -31,6 +32,7 @@ class Connection(trio.abc.HalfCloseableStream):
 
     def __init__(self, transport: trio.SocketStream, *, write_timeout_seconds: float) -> None:
         self.socket = transport.socket  # Hypercorn asks it for addresses, a session writes to it
+        self.client = str(transport.socket.getpeername()[0])  # its address; of a door's, as the listener knows it
         self.scope = trio.CancelScope()  # ends this connection and no other
         self.reading_head = True
         self.idle = False  # between two requests
