@@ -8,6 +8,7 @@ import msgspec
 from tabletap.domain import events as e
 from tabletap.domain.giftcode import masked
 from tabletap.domain.order import Line, born, line_view, view
+from tabletap.domain.payment import part_view
 from tabletap.domain.vocabulary import ItemStatus, OrderStatus, PaymentStatus, RefundStatus
 
 from . import payloads as p
@@ -97,6 +98,8 @@ def payment(event: Pay) -> tuple[str, p.PaymentNews]:
                 currency=event.currency,
                 payment_method=event.method,
                 rounding=event.rounding,
+                lines=event.lines,
+                part=part_view(event.share),
                 reference=event.reference,
                 expires_at=event.expires_at,
             )

@@ -8,6 +8,7 @@ import msgspec
 
 from tabletap.domain.base import OrderId, PaymentId, Role
 from tabletap.domain.order import LineView, OrderView
+from tabletap.domain.payment import PartView
 from tabletap.domain.vocabulary import (
     Cause,
     ItemStatus,
@@ -84,7 +85,8 @@ class PaymentState(Data, frozen=True, kw_only=True):
 
 
 class PaymentNews(Data, frozen=True, kw_only=True):
-    """What changed about a payment. ``surplus``: received beyond use, owed back."""
+    """What changed about a payment. ``surplus``: received beyond use, owed back. ``lines``: those of the order that it
+    is for, ``part``: which part of the bill, where that is split so."""
 
     payment_id: PaymentId
     order_id: OrderId
@@ -95,6 +97,8 @@ class PaymentNews(Data, frozen=True, kw_only=True):
     currency: str | None = None
     payment_method: Method | None = None
     rounding: int | None = None
+    lines: tuple[int, ...] = ()
+    part: PartView | None = None
     received: int | None = None
     tendered: int | None = None
     change: int | None = None

@@ -52,6 +52,32 @@ def test_shares_are_told_with_who_has_which(server: Server, cafe: Cafe) -> None:
 
 
 @pytest.mark.parametrize(
+    ("split", "told"),
+    [
+        ({"split": {"by": "item", "lines": [2]}}, {"lines": [2]}),
+        ({"split": {"by": "share", "of": 3}}, {"part": {"share": 1, "of": 3}}),
+        ({"amount": 500}, {}),
+        ({}, {}),
+    ],
+)
+@pytest.mark.parametrize(("door", "type_"), [("payments", "payment_initiated"), ("counter", "payment_update")])
+async def test_whoever_hears_of_a_payment_hears_what_it_is_for_as_rest_tells_it(
+    server: Server, cafe: Cafe, door: str, type_: str, split: Any, told: Any
+) -> None:
+    async with server.socket(door, cafe, cafe.tokens["manager"]) as socket:
+        order = server.place(cafe, items=[TOAST, BEANS])
+        begun = begin(server, order, **split).json()
+        heard = await socket.until(
+            lambda event: event["type"] == type_ and event["data"]["paymentId"] == begun["paymentId"]
+        )
+    path = f"/api/payments/{begun['paymentId']}/status"
+    shown = server.call("GET", path, cafe.tokens["staff"]).json()
+    (listed,) = server.call("GET", f"/api/orders/{order['id']}/payments", cafe.tokens["staff"]).json()["payments"]
+    for payment in (begun, shown, listed, heard["data"]):
+        assert {name: payment[name] for name in ("lines", "part") if name in payment} == told
+
+
+@pytest.mark.parametrize(
     "split",
     [{"by": "share", "of": 1}, {"by": "item", "lines": []}, {"by": "luck"}, {"by": "item", "lines": [0]}, "half"],
 )

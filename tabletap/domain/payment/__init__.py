@@ -53,7 +53,7 @@ from .state import (
     verification_pause,
     wake_at,
 )
-from .view import PaymentView, RefundView, view
+from .view import PartView, PaymentView, RefundView, part_view, view
 
 __all__ = [
     "CLOSED",
@@ -67,6 +67,7 @@ __all__ = [
     "HearDispute",
     "HearRefund",
     "HearSilence",
+    "PartView",
     "Payment",
     "PaymentCommand",
     "PaymentView",
@@ -79,6 +80,7 @@ __all__ = [
     "born",
     "decide",
     "evolve",
+    "part_view",
     "silence_pause",
     "verification_pause",
     "view",

@@ -23,8 +23,23 @@ class RefundView(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
     failure_reason: str | None = None
 
 
+class PartView(msgspec.Struct, frozen=True):
+    """A part of a bill that is split evenly: 2 of 3."""
+
+    share: int
+    of: int
+
+
+def part_view(share: tuple[int, int] | None) -> PartView | None:
+    """The part that a payment is for, where it is for one, as the wire tells it."""
+    return None if share is None else PartView(*share)
+
+
 class PaymentView(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """A payment on the wire (``protocol.md``). What to show of it (``qrCodeData``) is its gateway's to add."""
+    """A payment on the wire (``protocol.md``). What to show of it (``qrCodeData``) is its gateway's to add.
+
+    ``lines``: those of the order that it is for, ``part``: which part of the bill, where that is split so.
+    """
 
     payment_id: PaymentId
     order_id: OrderId
@@ -37,6 +52,8 @@ class PaymentView(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
     reference: str
     expires_at: datetime
     rounding: int
+    lines: tuple[int, ...] = ()
+    part: PartView | None = None
     change: int | None = None
     tendered: int | None = None
     received: int | None = None
@@ -68,6 +85,8 @@ def view(state: Payment) -> PaymentView:
         reference=started.reference,
         expires_at=started.expires_at,
         rounding=started.rounding,
+        lines=started.lines,
+        part=part_view(started.share),
         change=done.change if done else None,
         tendered=done.tendered if done else None,
         received=state.received if done else None,
