@@ -219,6 +219,101 @@ def test_cash_goes_through_the_drawer_that_is_open(demo, open_page):
     demo.call("counter", f"{path}/count", {"counted": 10_000 + 1_280})
 
 
+def amount_asked(till, title, verb, **fields):
+    """Fill in the question of that title and say so."""
+    asked = till.get_by_role("dialog", name=title)
+    for label, text in fields.items():
+        asked.get_by_label(label, exact=True).fill(text)
+    asked.get_by_role("button", name=verb).click()
+    return asked
+
+
+def test_a_drawer_is_opened_paid_into_and_out_of_and_counted_at_the_counter(demo, open_page, troubles):
+    till = counter(demo, open_page)
+    till.get_by_role("button", name="Drawers").click()
+    panel = till.locator("#bill")
+    expect(panel).to_contain_text("No drawer is open")
+    panel.get_by_role("button", name="Open a drawer").click()
+    amount_asked(till, "Open a drawer", "Open", Name="Front", Float="100.00")
+    drawer = panel.get_by_role("article", name="Front")
+    expect(drawer).to_contain_text("Should hold$100.00")
+
+    drawer.get_by_role("button", name="Pay in").click()
+    amount_asked(till, "Pay in: Front", "Pay in", Amount="20.00", Reason="coins")
+    expect(drawer).to_contain_text("Should hold$120.00")
+    drawer.get_by_role("button", name="Pay out").click()
+    amount_asked(till, "Pay out: Front", "Pay out", Amount="7.50", Reason="milk")
+    expect(drawer).to_contain_text("Paid in and out$12.50")
+    expect(drawer).to_contain_text("Should hold$112.50")
+    expect(till.locator("#told")).to_have_text("Front should hold $112.50")
+
+    drawer.get_by_role("button", name="Pay out").click()
+    asked = amount_asked(till, "Pay out: Front", "Pay out", Amount="500.00", Reason="too much")
+    expect(asked.get_by_role("alert")).to_contain_text("the drawer holds 11250 cents")
+    asked.get_by_role("button", name="Close").click()
+    assert all("Failed to load resource" in trouble for trouble in troubles), troubles
+    troubles.clear()
+
+    # what is paid in cash goes in there, and whoever counts is not told first what to find
+    placed = order_by_rest(demo, COFFEES)
+    bill_of(till, placed["number"]).get_by_role("button", name="Take cash").click()
+    amount_asked(till, f"{PRICE} in cash", "Cash received")
+    expect(till.locator("#told")).to_have_text("Change: $0.00")
+    till.get_by_role("button", name="Drawers").click()
+    expect(drawer).to_contain_text("Cash payments$12.80")
+    drawer.get_by_role("button", name="Count and close").click()
+    expect(till.get_by_role("dialog", name="Count Front").get_by_label("Counted")).to_have_value("")
+    amount_asked(till, "Count Front", "Close it", Counted="125.00")
+    expect(till.locator("#told")).to_have_text("Front: $125.00, $0.30 short of $125.30")
+    expect(drawer).to_have_count(0)
+    assert demo.call("counter", "/api/demo/drawers")["drawers"] == []
+
+
+def test_a_bill_is_split_by_items_by_parts_and_by_amount_and_each_is_paid_in_cash(demo, open_page):
+    till = counter(demo, open_page)
+    placed = order_by_rest(demo, COFFEES, {"sku": "latte", "quantity": 1})
+    latte = placed["items"][1]["total"]
+    bill = bill_of(till, placed["number"])
+    told = till.locator("#told")
+
+    def paid(text, tendered):
+        expect(till.get_by_role("dialog", name=f"{text} in cash")).to_be_visible()
+        amount_asked(till, f"{text} in cash", "Cash received", Tendered=tendered)
+        expect(told).to_contain_text("Change: ")
+
+    bill.get_by_role("button", name="Some items").click()
+    asked = till.get_by_role("dialog", name="Pay for some items")
+    asked.get_by_label("Flat white").check()
+    asked.get_by_role("button", name="Take cash for them").click()
+    paid(PRICE, "20.00")
+    expect(told).to_have_text("Change: $7.20")
+    expect(bill.get_by_role("article", name=f"Cash, {PRICE}")).to_contain_text("ForFlat white")
+    expect(bill.locator(".bill-lines li").first).to_contain_text("paid")
+    bill.get_by_role("button", name="Some items").click()
+    expect(asked.get_by_role("checkbox")).to_have_count(1)  # nobody pays for a line twice
+    asked.get_by_role("button", name="Close").click()
+
+    bill.get_by_role("button", name="Some of it").click()
+    amount_asked(till, "Pay some of it", "Take cash for it", Amount="2.00")
+    paid("$2.00", "2.00")
+    rest = f"${(latte - 200) / 100:.2f}"
+    expect(bill.locator(".due")).to_contain_text(rest)
+    bill.get_by_role("button", name="Take cash").click()
+    paid(rest, "10.00")
+    expect(till.get_by_role("button", name=f"#{placed['number']} ")).to_contain_text("Paid")
+    expect(bill.get_by_role("group", name="Split the bill")).to_have_count(0)
+
+    placed = order_by_rest(demo, COFFEES)
+    bill = bill_of(till, placed["number"])
+    for part, text in enumerate(("$6.40", "$6.40"), start=1):
+        bill.get_by_role("button", name="Even parts").click()
+        till.get_by_role("dialog", name="Split evenly").get_by_label("Into how many parts").select_option("2")
+        till.get_by_role("button", name="Take cash for the next part").click()
+        paid(text, "6.40")
+        expect(bill.get_by_role("article", name=f"Cash, {text}").nth(part - 1)).to_contain_text(f"Part{part} of 2")
+    expect(till.get_by_role("button", name=f"#{placed['number']} ")).to_contain_text("Paid")
+
+
 def test_what_the_server_refuses_is_said_where_it_was_asked(demo, open_page, troubles):
     till = counter(demo, open_page)
     payment = bill_of(till, paid_in_cash(demo)["number"]).get_by_role("article", name="Cash")

@@ -16,6 +16,7 @@ const PAYMENT = {
 };
 const REFUND = { pending: "asked for", processing: "under way", completed: "done", failed: "refused" };
 const OPEN = ["pending", "processing"];
+const CLAIM = { processing: "being paid", completed: "paid" };
 
 const where = (order) => [order.table ? `Table ${order.table}` : order.channel === "counter" ? "Counter" : "Pick up", order.customerName].filter(Boolean).join(" · ");
 
@@ -51,7 +52,7 @@ export function bill(order, payments, { busy, sure, describe }) {
     order.note ? el("p", { class: "note", text: order.note }) : "",
     el("ul", { class: "bill-lines" }, order.items.map((item) => el("li", { class: `is-${item.status}` },
       el("span", { text: `${item.quantity}×` }),
-      el("span", { class: "what" }, item.name, el("small", { class: "quiet", text: describe(item).join(", ") })),
+      el("span", { class: "what" }, item.name, el("small", { class: "quiet", text: [...describe(item), CLAIM[item.claim]].filter(Boolean).join(", ") })),
       el("span", { text: item.status === "voided" ? "taken off" : amount(item.total) })))),
     sums([
       order.serviceCharge > 0 && ["Service charge", amount(order.serviceCharge)],
@@ -59,25 +60,33 @@ export function bill(order, payments, { busy, sure, describe }) {
       [`Total, incl. ${amount(order.tax)} GST`, amount(order.total)],
       order.paid > 0 && ["Paid", amount(order.paid)],
       order.refunded > 0 && ["Given back", amount(order.refunded)],
+      order.shares?.length > 0 && ["Split evenly", order.shares.map(({ share, of, status }) => `${share} of ${of} ${CLAIM[status]}`).join(", ")],
       owed(order) > 0 && ["To pay", amount(owed(order)), "due"],
     ]),
     el("div", { class: "row acts" },
       owed(order) > 0 ? act("cash", "Take cash", "primary big") : "",
       cancelled || order.status === "completed" ? "" : act("cancel", sure === "cancel" ? "Tap again to cancel the order" : "Cancel order", "danger")),
+    owed(order) > 0 ? el("div", { class: "row acts", role: "group", "aria-label": "Split the bill, in cash" },
+      payable(order).length ? act("split-items", "Some items") : "", act("split-share", "Even parts"), act("split-amount", "Some of it")) : "",
     el("h3", { text: "Payments" }),
     payments === null ? el("p", { class: "quiet", text: "Looking…" })
-      : payments.length ? el("div", { class: "payments" }, payments.map((payment) => paymentCard(payment, amount, act)))
+      : payments.length ? el("div", { class: "payments" }, payments.map((payment) => paymentCard(order, payment, amount, act)))
         : el("p", { class: "quiet", text: "None yet." }),
   ];
 }
 
-function paymentCard(payment, amount, act) {
+/** The lines nobody is paying for or has paid for, where the bill is split by them. */
+export const payable = (order) => order.items.filter((item) => item.status !== "voided" && !item.claim);
+
+function paymentCard(order, payment, amount, act) {
   const { paymentId: id, paymentMethod: method, status } = payment;
   const name = METHOD[method] ?? method;
   const open = OPEN.includes(status);
   return el("article", { class: `payment is-${status}`, "aria-label": `${name}, ${amount(payment.totalAmount)}` },
     el("header", {}, el("h4", { text: name }), el("span", { class: "payment-status", text: PAYMENT[status] ?? status }), el("strong", { text: amount(payment.totalAmount) })),
     sums([
+      payment.lines?.length > 0 && ["For", order.items.filter(({ line }) => payment.lines.includes(line)).map(({ name: what }) => what).join(", ")],
+      payment.part && ["Part", `${payment.part.share} of ${payment.part.of}`],
       payment.tipAmount > 0 && ["of it tip", amount(payment.tipAmount)],
       payment.rounding && ["of it rounding", amount(payment.rounding)],
       payment.tendered > 0 && ["Tendered", amount(payment.tendered)],
@@ -99,5 +108,5 @@ function paymentCard(payment, amount, act) {
       payment.refundable > 0 ? act("refund", "Refund", "", id) : ""));
 }
 
-const sums = (rows) => el("dl", { class: "sums-list" }, rows.filter(Boolean).map(([name, value, kind]) =>
+export const sums = (rows) => el("dl", { class: "sums-list" }, rows.filter(Boolean).map(([name, value, kind]) =>
   el("div", { class: kind }, el("dt", { text: name }), el("dd", { text: value }))));

@@ -3,7 +3,8 @@
 import { ApiError, api, byId, el, inStep, money, plural, slugFrom, tell } from "./common.js";
 import { ask } from "./asked.js";
 import { describe, indexMenu } from "./basket.js";
-import { bill, METHOD, orderRow } from "./bill.js";
+import { bill, METHOD, orderRow, payable } from "./bill.js";
+import { askOfDrawer, drawerPanel } from "./drawers.js";
 import { Gate, showLink } from "./gate.js";
 import { Known } from "./known.js";
 import { LIVE, owed } from "./orders.js";
@@ -13,6 +14,7 @@ const slug = slugFrom(location.pathname);
 const base = `/api/${encodeURIComponent(slug)}`;
 const LISTED = 300;
 const SURE_MS = 4_000;
+const PARTS = [2, 3, 4, 5, 6, 7, 8, 9, 10, 12];
 const NOTES = [500, 1000, 2000, 5000, 10000]; // in cents
 const FILTERS = {
   open: (order) => LIVE.has(order.status) || owed(order) > 0,
@@ -25,6 +27,7 @@ let index = null;
 let drawers = []; // that are open
 let filter = "open";
 let chosen = null; // {id, payments: null until they are known}
+let atDrawers = false; // they stand where the bill would
 let busy = false;
 let sure = null;
 let billed = ""; // what the bill on the page was drawn from
@@ -40,7 +43,10 @@ async function open(token) {
   known = new Known({
     cafe: slug, door: "counter", token, draw, onState: showLink, onDenied: (why) => gate.ask(why),
     list: () => listed(token), keeps: () => true, sums: true,
-    heard: ({ data = {} }) => { if (chosen && data.orderId === chosen.id) look(); },
+    heard: ({ data = {} }) => {
+      if (chosen && data.orderId === chosen.id) look();
+      if (atDrawers && data.paymentId) lookAgainForDrawers();
+    },
   });
   await known.open();
   if (chosen) look();
@@ -49,6 +55,9 @@ async function open(token) {
 async function lookForDrawers(token) {
   drawers = (await api(`${base}/drawers`, { token })).drawers;
 }
+
+/** Those we know may do; the server says if not. */
+const lookAgainForDrawers = () => lookForDrawers(gate.token).then(draw, () => {});
 
 /** Which drawer cash goes into, or comes out of: asked where there is a choice. */
 const drawerField = () => ({ name: "drawerId", label: "Drawer", kind: "choice", options: drawers.map(({ drawerId, name }) => [drawerId, name]) });
@@ -83,14 +92,14 @@ async function look() {
   if ((again || chosen !== asked) && chosen) { again = false; look(); }
 }
 
-function choose(id) {
+/** The bill of an order, the drawers, or neither. */
+function choose(id, drawersInstead = false) {
   chosen = id && { id, payments: null };
+  atDrawers = drawersInstead;
   sure = null;
-  document.body.classList.toggle("has-chosen", Boolean(chosen));
-  if (chosen) {
-    look();
-    lookForDrawers(gate.token).catch(() => {}); // those we know may do; the server says if not
-  }
+  document.body.classList.toggle("has-chosen", Boolean(chosen) || atDrawers);
+  if (chosen) look();
+  if (chosen || atDrawers) lookAgainForDrawers();
   draw();
 }
 
@@ -144,6 +153,21 @@ const ACTS = {
     return attempt(async () => { await api(`/api/orders/${order.id}/cancel`, { method: "POST", token: gate.token, body: {} }); });
   },
   tender,
+  "split-items": (order) => question({
+    title: "Pay for some items", about: "Each line can be paid for once.", verb: "Take cash for them",
+    fields: [{ name: "lines", label: "Items", kind: "many", options: payable(order).map((item) => [item.line, `${item.quantity}× ${item.name}, ${money(item.total + item.serviceCharge, order.currency)}`]) }],
+    act: ({ lines }) => payPart(order, { split: { by: "item", lines: lines.map(Number) } }),
+  }),
+  "split-share": (order) => question({
+    title: "Split evenly", about: "The whole bill; the last part is what is left then.", verb: "Take cash for the next part",
+    fields: [{ name: "of", label: "Into how many parts", kind: "choice", options: PARTS.map((of) => [of, of]) }],
+    act: ({ of }) => payPart(order, { split: { by: "share", of: Number(of) } }),
+  }),
+  "split-amount": (order) => question({
+    title: "Pay some of it", about: `${money(owed(order), order.currency)} is to pay.`, verb: "Take cash for it",
+    fields: [{ name: "amount", label: "Amount", kind: "money", value: owed(order), quick: halves(owed(order)) }],
+    act: ({ amount }) => payPart(order, { amount }),
+  }),
   arrived: (order, payment) => question({
     title: "Money has arrived", about: `Reference ${payment.reference}, as your bank shows it.`, verb: "It is here",
     fields: [{ name: "received", label: "Received", kind: "money", value: payment.totalAmount }],
@@ -162,6 +186,11 @@ const ACTS = {
     act: ({ reason, ...wanted }) => settle(paymentsPath(payment.paymentId, "refund"), { ...wanted, ...(reason && { reason }) }),
   }),
 };
+
+/** Begins a payment of a part of the bill, and asks for the cash. */
+async function payPart(order, part) {
+  tender(order, await settle("/api/payments/initiate", { orderId: order.id, paymentMethod: "cash", ...part }));
+}
 
 const halves = (amount) => (amount > 1 ? [amount, Math.floor(amount / 2)] : []);
 
@@ -189,6 +218,7 @@ async function settle(path, body) {
     throw error;
   } finally {
     if (chosen && gate.token) look();
+    if (atDrawers && gate.token) lookAgainForDrawers();
   }
 }
 
@@ -212,13 +242,14 @@ function draw() {
 
 function drawBill() {
   const order = chosen && known.orders.get(chosen.id);
-  const now = JSON.stringify([order, chosen?.payments, busy, sure]);
+  const now = JSON.stringify([order, chosen?.payments, busy, sure, atDrawers && drawers]);
   if (now === billed) return;
   billed = now;
   const box = byId("bill");
   const focus = document.activeElement?.dataset?.key;
   const words = (item) => describe(index, item.sku, item.modifiers);
-  box.replaceChildren(...(order ? bill(order, chosen.payments, { busy, sure, describe: words }) : [el("p", { class: "quiet hint", text: "Choose an order to see its bill." })]));
+  box.replaceChildren(...(order ? bill(order, chosen.payments, { busy, sure, describe: words })
+    : atDrawers ? drawerPanel(drawers, busy) : [el("p", { class: "quiet hint", text: "Choose an order to see its bill." })]));
   if (focus) box.querySelector(`[data-key="${CSS.escape(focus)}"]`)?.focus();
 }
 
@@ -231,11 +262,19 @@ byId("orders").addEventListener("click", (event) => {
   choose(id);
 });
 byId("bill").addEventListener("click", (event) => {
-  const { act, payment } = event.target.closest("button")?.dataset ?? {};
+  const { act, payment, drawer } = event.target.closest("button")?.dataset ?? {};
   const order = known.orders.get(chosen?.id);
-  if (!act || !order) return;
+  if (!act || !(order || atDrawers)) return;
   say("");
+  if (atDrawers && act !== "close") {
+    askOfDrawer(act, drawers.find(({ drawerId }) => drawerId === drawer), { path: `${base}/drawers`, send: settle, say });
+    return;
+  }
   ACTS[act](order, chosen.payments?.find(({ paymentId }) => paymentId === payment));
+});
+byId("open-drawers").addEventListener("click", () => {
+  say("");
+  choose(null, true);
 });
 byId("filters").addEventListener("click", (event) => {
   const name = event.target.closest("[data-filter]")?.dataset.filter;

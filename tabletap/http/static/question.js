@@ -12,8 +12,8 @@ const asText = (amount) => (amount / 100).toFixed(2);
 let pending = null; // {fields, act}
 
 /**
- * `fields`: [{name, label, kind: "money" | "choice" | "text", value, quick: amounts, options: [[value, text]]}].
- * `act({name: value})`: amounts in cents; what it throws is shown.
+ * `fields`: [{name, label, kind: "money" | "choice" | "many" | "text", value, quick: amounts, options: [[value, text]]}].
+ * `act({name: value})`: amounts in cents, of many an array; what it throws is shown. It may ask the next question.
  */
 export function question({ title, about = "", verb, fields, act }) {
   pending = { fields, act };
@@ -23,7 +23,7 @@ export function question({ title, about = "", verb, fields, act }) {
   byId("ask-do").disabled = false;
   byId("ask-fields").replaceChildren(...fields.flatMap(field));
   tell(byId("ask-error"), null);
-  byId("ask").showModal();
+  if (!byId("ask").open) byId("ask").showModal();
   byId("ask-fields").querySelector("input, select")?.select?.();
 }
 
@@ -33,13 +33,24 @@ function field({ name, label, kind, value, quick = [], options = [] }) {
     const choices = options.map(([each, text]) => el("option", { value: each, text }));
     return [labelled(id, label, el("select", { id }, choices))];
   }
+  if (kind === "many") {
+    const boxes = options.map(([each, text]) => el("label", { class: "tick" }, el("input", { type: "checkbox", value: each }), text));
+    return [el("fieldset", { id, class: "field" }, el("legend", { text: label }), boxes)];
+  }
   const input = kind === "money"
-    ? el("input", { id, value: asText(value), inputmode: "decimal", autocomplete: "off" })
-    : el("input", { id, maxlength: 200, autocomplete: "off" });
+    ? el("input", { id, value: value === undefined ? "" : asText(value), inputmode: "decimal", autocomplete: "off" })
+    : el("input", { id, value: value ?? "", maxlength: 200, autocomplete: "off" });
   const notes = quick.map((amount) => el("button", {
     type: "button", text: asText(amount), on: { click: () => { input.value = asText(amount); } },
   }));
   return [labelled(id, label, input), notes.length ? el("div", { class: "row quick", role: "group", "aria-label": "Amounts" }, notes) : ""];
+}
+
+function valueOf({ name, kind }) {
+  const control = byId(`ask-${name}`);
+  if (kind === "many") return [...control.querySelectorAll(":checked")].map(({ value }) => value);
+  const text = control.value.trim();
+  return kind === "money" ? cents(text) : text;
 }
 
 const labelled = (id, text, control) => el("div", { class: "field" }, el("label", { for: id, text }), control);
@@ -47,9 +58,9 @@ const labelled = (id, text, control) => el("div", { class: "field" }, el("label"
 async function submit(event) {
   event.preventDefault();
   const values = {};
-  for (const { name, label, kind } of pending.fields) {
-    const text = byId(`ask-${name}`).value.trim();
-    values[name] = kind === "money" ? cents(text) : text;
+  for (const asked of pending.fields) {
+    const { name, label } = asked;
+    values[name] = valueOf(asked);
     if (values[name] === null) {
       tell(byId("ask-error"), [`${label}: please enter an amount such as 12.50.`]);
       byId(`ask-${name}`).focus();
