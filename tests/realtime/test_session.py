@@ -5,6 +5,7 @@ import json
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import cache
 
 import pytest
 import trio
@@ -73,21 +74,26 @@ class Stuck(Trickle):
         if self.opens_at_next_wait:
             self._step = 1 << 20
             return super().fileno()
-        return _never_writable.fileno()
+        return full_pair()[0].fileno()
 
 
-_never_writable, _its_peer = socket.socketpair()
-_never_writable.setblocking(False)
-with contextlib.suppress(BlockingIOError):
-    while True:
-        _never_writable.send(bytes(65536))
+@cache
+def full_pair() -> tuple[socket.socket, socket.socket]:
+    """A socket that takes nothing, since its peer, which does not read, has as much as it can hold."""
+    never_writable, peer = socket.socketpair()
+    never_writable.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            never_writable.send(bytes(65536))
+    return never_writable, peer
 
 
 @pytest.fixture(scope="session", autouse=True)
-def stuck_socket_is_closed() -> Iterator[None]:
+def full_pair_is_closed() -> Iterator[None]:
     yield
-    _never_writable.close()
-    _its_peer.close()
+    if full_pair.cache_info().currsize:  # else nobody would close what is made now
+        for end in full_pair():
+            end.close()
 
 
 async def read_all(peer: trio.SocketStream) -> bytes:

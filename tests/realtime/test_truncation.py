@@ -18,9 +18,9 @@ from tabletap.realtime.telling import Batch
 from tabletap.realtime.writer import raw_socket
 
 from .test_backlog import moved, queue
-from .test_session import Stuck, connected_pair, no_socket_outlives_its_test, read_all, stuck_socket_is_closed
+from .test_session import Stuck, connected_pair, full_pair_is_closed, no_socket_outlives_its_test, read_all
 
-__all__ = ["no_socket_outlives_its_test", "stuck_socket_is_closed"]
+__all__ = ["full_pair_is_closed", "no_socket_outlives_its_test"]
 
 TOLD = [moved(1), queue(2, 10, 1), moved(3)]
 FIRST = text_frame(b"an answer")
