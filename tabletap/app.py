@@ -37,7 +37,6 @@ from tabletap.http.listener import serve
 from tabletap.http.metrics import Metered, Metrics
 from tabletap.http.operations import OPERATIONS
 from tabletap.http.operations.base import Services
-from tabletap.http.proxies import Proxies
 from tabletap.http.rest import Report, build
 from tabletap.http.revoked import Revoked
 from tabletap.http.sockets.stream import Connection
@@ -258,7 +257,7 @@ class Server:
                     limits=settings.listener,
                     stop=stop,
                     close_doors=self.doors.close_all,
-                    proxies=Proxies(settings.server.trusted_proxies),
+                    proxies=settings.server.proxies,
                     task_status=task_status,
                 )
             )

@@ -76,7 +76,12 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def __post_init__(self) -> None:
         """Raises ValueError for a proxy that is no network."""
-        Proxies(self.trusted_proxies)
+        _ = self.proxies
+
+    @property
+    def proxies(self) -> Proxies:
+        """Those in front, whose word on a client's address is taken."""
+        return Proxies(self.trusted_proxies)
 
 
 class AuthLifetimes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
