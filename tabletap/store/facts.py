@@ -51,11 +51,16 @@ _ORDERS: Final = f"""
 """
 
 _HOURS: Final = f"""
-    WITH placed AS (SELECT "offset", at FROM events WHERE {_STRETCH} AND type = 'order.placed')
+    WITH spoken AS (SELECT type, order_id, "offset", at FROM events
+                    WHERE {_STRETCH} AND type IN ('order.placed', 'order.cancelled', 'order.merge_undone')),
+         gone AS (SELECT order_id FROM spoken WHERE type <> 'order.placed' GROUP BY order_id
+                  HAVING count(*) FILTER (WHERE type = 'order.cancelled')
+                       > count(*) FILTER (WHERE type = 'order.merge_undone'))
     SELECT extract(hour FROM placed.at AT TIME ZONE $4)::integer, count(*)::integer,
            coalesce(sum(entry.amount), 0)::bigint
-    FROM placed LEFT JOIN ledger_entries AS entry
+    FROM spoken AS placed LEFT JOIN ledger_entries AS entry
         ON entry.cafe_id = $1 AND entry."offset" = placed."offset" AND entry.account = 'receivable'
+    WHERE placed.type = 'order.placed' AND NOT EXISTS (SELECT FROM gone WHERE gone.order_id = placed.order_id)
     GROUP BY 1 ORDER BY 1
 """
 

@@ -7,15 +7,18 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from tabletap.domain import events as e
 from tabletap.domain import ledger
 from tabletap.domain import payment as payments
 from tabletap.domain.base import Event
-from tabletap.domain.daycount import CARRIED, DayCount, Fact, Facts, count
+from tabletap.domain.daycount import CARRIED, DayCount, Fact, Facts, Hour, count
 from tabletap.domain.vocabulary import AccountKind, Channel, Method, RefundTo
 
 from .world import Logged, World, thaw
+
+SYDNEY = ZoneInfo("Australia/Sydney")
 
 
 def name_of(account: str) -> str:
@@ -28,6 +31,7 @@ class Gathered:
     """The log so far: who pays how, through which channel, and every entry."""
 
     def __init__(self, log: Sequence[Logged]) -> None:
+        self.log = log
         self.events = [thaw(line.event) for line in log]
         self.methods: dict[UUID, Method] = {}
         self.channels: dict[UUID, Channel] = {}
@@ -39,9 +43,7 @@ class Gathered:
                 case e.PaymentInitiated():
                     self.methods[event.payment_id] = event.method
                 case e.RefundRequested():
-                    self.ways[event.refund_id] = (
-                        Method.CUSTOMER_CREDIT if event.to is RefundTo.CREDIT else event.method
-                    )
+                    self.ways[event.refund_id] = Method.CUSTOMER_CREDIT if event.to is RefundTo.CREDIT else event.method
 
     def _way(self, event: Event) -> Method | None:
         if isinstance(event, e.RefundRequested | e.RefundCompleted | e.RefundFailed):
@@ -55,6 +57,8 @@ class Gathered:
         before: Counter[str] = Counter()
         ended: Counter[str] = Counter()
         placed = cancelled = 0
+        standing: dict[UUID, tuple[int, int]] = {}
+        merged: dict[UUID, tuple[int, int]] = {}
         for offset, event in enumerate(self.events[:upto], start=1):
             points = getattr(event, "kind", None) is AccountKind.LOYALTY
             for account, amount in () if points else ledger.postings(event):
@@ -73,6 +77,14 @@ class Gathered:
             if offset > after:
                 placed += isinstance(event, e.OrderPlaced)
                 cancelled += isinstance(event, e.OrderCancelled) - isinstance(event, e.MergeUndone)
+                match event:
+                    case e.OrderPlaced():
+                        hour = self.log[offset - 1].at.astimezone(SYDNEY).hour
+                        standing[event.order_id] = (hour, sum(line.due for line in event.lines))
+                    case e.OrderCancelled() if event.order_id in standing:
+                        merged[event.order_id] = standing.pop(event.order_id)
+                    case e.MergeUndone() if event.order_id in merged:
+                        standing[event.order_id] = merged.pop(event.order_id)
         return Facts(
             currency="AUD",
             entries=tuple(
@@ -84,6 +96,11 @@ class Gathered:
             after={name: ended[name] for name in CARRIED},
             placed=placed,
             cancelled=cancelled,
+            hours=tuple(
+                Hour(hour, len(due), sum(due))
+                for hour in sorted({hour for hour, _ in standing.values()})
+                for due in [[cents for at, cents in standing.values() if at == hour]]
+            ),
         )
 
 

@@ -91,6 +91,14 @@ class Premises:
         good = [key for key in there if "revokedAt" not in key and key["name"] == "Of the premises"]
         return self.of_cafe(keyId=(good or [self.server.key(self.cafe, name="Of the premises")])[0]["keyId"])
 
+    def of_closing(self) -> Fields:
+        """The cafe's first Z."""
+        path = f"/api/{self.cafe.slug}/reports/z"
+        if not self.server.call("GET", path, self.server.admin).json()["reports"]:
+            closed = self.server.call("POST", path, self.server.admin, {"force": True}, key=new_key())
+            assert closed.status_code == 201, closed.text
+        return self.of_cafe(number=1)
+
     def of_message(self) -> Fields:
         """A message on its way there."""
         sent = self.server.perform("endpoints.test", self.of_endpoint(), self.server.admin)
@@ -111,6 +119,16 @@ SHIFT: Mapping[str, Any] = {
     "from": "2026-01-01T00:00:00Z",
     "to": "2126-01-01T00:00:00Z",
     "staff": [{"user": "sam", "role": "floor"}],
+}
+
+
+REPORT: Mapping[str, Any] = {
+    "reportDate": "2026-01-01",
+    "totalSales": 100,
+    "totalOrders": 1,
+    "cashSales": 100,
+    "cardSales": 0,
+    "netSales": 100,
 }
 
 
@@ -223,6 +241,13 @@ CASES: Mapping[str, Case] = {
     "pos_keys.list": Case(MANAGEMENT, lambda p: p.of_cafe()),
     "pos_keys.rotate": Case(MANAGEMENT, lambda p: p.of_till_key()),
     "pos_keys.revoke": Case(MANAGEMENT, lambda p: p.of_till_key()),
+    "reports.upload": Case(STAFF, lambda p: p.of_cafe(**REPORT), till="write"),
+    "reports.uploads": Case(MANAGEMENT, lambda p: p.of_cafe(), till="read"),
+    "reports.day": Case(MANAGEMENT, lambda p: p.of_cafe(day="2026-01-01"), till="read"),
+    "reports.x": Case(STAFF, lambda p: p.of_cafe(), till="read"),
+    "reports.close": Case(STAFF, lambda p: p.of_cafe()),
+    "reports.zs": Case(STAFF, lambda p: p.of_cafe(), till="read"),
+    "reports.z": Case(STAFF, lambda p: p.of_closing(), till="read"),
     "installation.revoke": Case(ADMIN, lambda p: {"user": f"nobody-{new_key()}"}),
     "webhooks.list": Case(ADMIN, lambda p: {}),
     "webhooks.rejections": Case(ADMIN, lambda p: {}),

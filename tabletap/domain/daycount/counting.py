@@ -159,7 +159,7 @@ def _takings(facts: Facts, sums: _Sums, sales: Sales) -> Takings:
     total = sum(money.values()) + sales.discounts
     return Takings(
         total_sales=total,
-        total_orders=facts.placed - facts.cancelled,
+        total_orders=sum(hour.orders for hour in facts.hours),
         **money,
         discounts=sales.discounts,
         refunds=sales.refunds,

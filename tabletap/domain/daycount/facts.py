@@ -38,7 +38,7 @@ class Sold(msgspec.Struct, frozen=True):
 
 
 class Hour(msgspec.Struct, frozen=True):
-    """Orders that were placed in one hour (0-23, the cafe's own time), and what they came to."""
+    """Orders that were placed in one hour (0-23, the cafe's own time) and stand, and what they came to then."""
 
     hour: int
     orders: int

@@ -63,8 +63,8 @@ class Takings(msgspec.Struct, frozen=True, rename="camel"):
     (and wallets) for counter orders, ``online`` whatever else paid for online and table orders, ``other`` (transfers,
     credit) for counter orders. Cash as billed, before it was rounded.
 
-    ``total``: all of it before discounts, ``net`` = total - discounts - refunds. ``total_orders``: placed, less
-    cancelled."""
+    ``total``: all of it before discounts, ``net`` = total - discounts - refunds. ``total_orders``: placed in
+    this time, and not cancelled in it or merged into another."""
 
     total_sales: int
     total_orders: int

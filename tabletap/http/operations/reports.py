@@ -11,7 +11,7 @@ from tabletap.actors.report_ports import Uploaded
 from tabletap.domain import access
 from tabletap.domain.access import Access
 from tabletap.domain.base import By, business_day, day_bounds
-from tabletap.domain.dailyreport import DailyReport, Difference, check, differences
+from tabletap.domain.dailyreport import EARLIEST, DailyReport, Difference, check, differences
 from tabletap.domain.daycount import DayCount, Hour, Sold, Takings, count
 from tabletap.domain.errors import Code, Refusal, invalid
 from tabletap.domain.settings import CafeSettings
@@ -81,13 +81,24 @@ async def upload(call: Call) -> Any:
         return settings
     report: DailyReport = call.body
     services = call.services
-    tomorrow = business_day(services.now(), settings.timezone) + timedelta(1)  # a till's clock may be of elsewhere
-    refused = check(report, tomorrow)
+    refused = check(report, _newest(call, settings))
     if refused is not None:
         return refused
     kept = await services.reports.upload(call.cafe_id, services.new_id(), report, call.by, services.now())
     counted = await _counted(call, report.report_date, settings)
     return Upload(kept.report_id, kept.uploads > 1, differences(report, counted))
+
+
+def _newest(call: Call, settings: CafeSettings) -> date:
+    """Tomorrow: the clock of a till may be of elsewhere."""
+    return business_day(call.services.now(), settings.timezone) + timedelta(1)
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 async def _counted(call: Call, day: date, settings: CafeSettings) -> DayCount:
@@ -119,11 +130,10 @@ async def day(call: Call) -> Any:
     settings = await settings_of(call)
     if isinstance(settings, Refusal):
         return settings
-    try:
-        wanted = date.fromisoformat(call.params["day"])
-        counted = await _counted(call, wanted, settings)
-    except (ValueError, OverflowError):  # no date, or none that a calendar goes on after
-        return Refusal(Code.NOT_FOUND, "that is no day")
+    wanted = _day(call.params["day"])
+    if wanted is None or not EARLIEST <= wanted <= _newest(call, settings):
+        return Refusal(Code.NOT_FOUND, "there has been no such day")
+    counted = await _counted(call, wanted, settings)
     kept = await call.services.reports.uploaded(call.cafe_id, wanted, wanted)
     return Day(
         report_date=wanted,
