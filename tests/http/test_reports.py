@@ -2,21 +2,17 @@
 
 import csv
 import io
-import os
-import signal
-import uuid
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 
 from tabletap.domain.base import business_day
-from tests.store.opened import rows
 
-from .server import Cafe, Server, at_once, fields_at_fault, new_key, of_till, problem_of
+from .server import Cafe, Server, at_once, fields_at_fault, new_key, problem_of
 
 ZONE = "Australia/Sydney"
 OLD: Mapping[str, Any] = {
@@ -390,6 +386,3 @@ def test_a_card_number_in_the_notes_is_refused(server: Server, cafe: Cafe) -> No
     key = server.key(cafe)["key"]
     body = {**OLD, "notes": "paid with 4111 1111 1111 1111"}
     problem_of(server.ask(cafe, key, "reports/daily", body), 400, "CARD_DATA_REFUSED")
-
-
-_ = (date, os, signal, uuid, rows, of_till)
