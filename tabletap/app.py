@@ -51,6 +51,7 @@ from tabletap.store.migrate import migrate
 from tabletap.store.outbox import Relay
 from tabletap.store.pool import Database
 from tabletap.store.reader import Reader
+from tabletap.store.reports import ReportTable
 from tabletap.store.revocations import RevocationTable
 from tabletap.store.statements import StatementTable
 from tabletap.store.sweep import keep_sweeping
@@ -176,6 +177,7 @@ class Server:
                 endpoints=self.banking.endpoints,
                 statements=StatementTable(database),
                 balances=Balances(database),
+                reports=ReportTable(database),
                 trail=Trail(database),
                 reconciliation=self.banking.reconciliation,
                 jobs=Jobs(database, self.relay),

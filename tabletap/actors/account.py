@@ -75,7 +75,7 @@ class AccountLife(Life[Account]):
         """When a gift card expires."""
         return rules.wake_at(state)
 
-    def reply(self, state: Account, births: Sequence[State]) -> Any:  # noqa: ARG002  it brings nothing into the world
+    def reply(self, state: Account, births: Sequence[State], events: Sequence[Event]) -> Any:  # noqa: ARG002  its state says it
         """The account with its balance, and the movement that led to it."""
         return rules.view(state, next(reversed(state.entries), None))
 

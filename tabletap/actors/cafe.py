@@ -15,7 +15,7 @@ from tabletap.domain import drawer, order
 from tabletap.domain.base import CafeId, Command, Context, Decision, Event, OrderId, Ref
 from tabletap.domain.cafe import Cafe, MoveQueue, OpenCafe, Snapshot
 from tabletap.domain.errors import Code, Refusal
-from tabletap.domain.events import CafeConfigured, CafeOpened, MenuPublished, Place, QueueMoved
+from tabletap.domain.events import CafeConfigured, CafeOpened, DayClosed, MenuPublished, Place, QueueMoved
 from tabletap.domain.kitchen import Board
 from tabletap.domain.menu import Wish
 
@@ -105,13 +105,15 @@ class CafeLife(Life[Cafe]):
             state = rules.evolve(state, event)
         return rules.restore(state, _decode_snapshot.decode(snapshot))
 
-    def reply(self, state: Cafe, births: Sequence[State]) -> Any:
-        """The order or drawer it admitted, else the cafe itself."""
-        match births:
-            case [order.Order() as placed]:
+    def reply(self, state: Cafe, births: Sequence[State], events: Sequence[Event]) -> Any:
+        """The order or drawer it admitted, the day it closed, else the cafe's settings."""
+        match births, events:
+            case [order.Order() as placed], _:
                 return order.view(placed)
-            case [drawer.Drawer() as opened]:
+            case [drawer.Drawer() as opened], _:
                 return drawer.view(opened)
+            case _, [DayClosed() as closed]:
+                return rules.day_view(closed)
             case _:
                 return state.settings
 

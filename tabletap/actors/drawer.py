@@ -36,7 +36,7 @@ class DrawerLife(Life[Drawer]):
         """By the rules."""
         return rules.evolve(state, event)
 
-    def reply(self, state: Drawer, births: Sequence[State]) -> Any:  # noqa: ARG002  it brings nothing into the world
+    def reply(self, state: Drawer, births: Sequence[State], events: Sequence[Event]) -> Any:  # noqa: ARG002  its state says it
         """The session."""
         return rules.view(state)
 

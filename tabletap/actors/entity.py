@@ -101,8 +101,8 @@ class Life(ABC, Generic[S]):
         """By the rules."""
 
     @abstractmethod
-    def reply(self, state: S, births: Sequence[State]) -> Any:
-        """What a command that was carried out is answered."""
+    def reply(self, state: S, births: Sequence[State], events: Sequence[Event]) -> Any:
+        """What a command that was carried out is answered: from what is so now, was born of it, and happened by it."""
 
     @abstractmethod
     def answer(self, state: S | None, query: Query, now: datetime) -> Any:
@@ -316,7 +316,7 @@ class Entity(Actor, Generic[S]):
         outcome.sent += [*sent, *jobs]
         if envelope.consumes is not None:
             outcome.consumed.append(envelope.consumes)
-        value = life.reply(outcome.state, [newborn.state for newborn in births])
+        value = life.reply(outcome.state, [newborn.state for newborn in births], decision.events)
         self._remember(outcome, envelope, value, ok=True, until=now + KEEP_ANSWER)
         return Done(value, tuple(row.id for row in sent), tuple(row.id for row in jobs))
 

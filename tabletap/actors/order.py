@@ -56,7 +56,7 @@ class OrderLife(Life[Order]):
         """When a scheduled order is due in the kitchen."""
         return rules.wake_at(state)
 
-    def reply(self, state: Order, births: Sequence[State]) -> Any:
+    def reply(self, state: Order, births: Sequence[State], events: Sequence[Event]) -> Any:  # noqa: ARG002  as it is
         """The payment where one was begun, else the order."""
         return payment.view(cast("payment.Payment", births[0])) if births else rules.view(state)
 

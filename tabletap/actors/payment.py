@@ -40,7 +40,7 @@ class PaymentLife(Life[Payment]):
         """When an open payment is given up."""
         return rules.wake_at(state)
 
-    def reply(self, state: Payment, births: Sequence[State]) -> Any:  # noqa: ARG002  it brings nothing into the world
+    def reply(self, state: Payment, births: Sequence[State], events: Sequence[Event]) -> Any:  # noqa: ARG002  its state says it
         """The payment."""
         return rules.view(state)
 

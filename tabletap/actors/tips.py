@@ -46,7 +46,7 @@ class TipsLife(Life[TipJar]):
         """The jar as it was kept."""
         return _decode_snapshot.decode(snapshot)
 
-    def reply(self, state: TipJar, births: Sequence[State]) -> Any:  # noqa: ARG002  it brings nothing into the world
+    def reply(self, state: TipJar, births: Sequence[State], events: Sequence[Event]) -> Any:  # noqa: ARG002  its state says it
         """What has just been done: the distribution or the payout."""
         return rules.view(state.latest)
 

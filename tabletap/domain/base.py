@@ -1,7 +1,7 @@
 """What every noun shares: references, who asks, what a decision is made of, and the day a cafe is in."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import NewType
 from uuid import UUID
@@ -140,6 +140,14 @@ def business_day(at: datetime, timezone: str) -> date:
     """The business day that the moment ``at`` (aware) belongs to in the cafe's time zone."""
     local = at.astimezone(ZoneInfo(timezone)).replace(tzinfo=None)
     return (local - timedelta(hours=BUSINESS_DAY_STARTS_AT_H)).date()
+
+
+def day_bounds(day: date, timezone: str) -> tuple[datetime, datetime]:
+    """When the business day begins, and when the next one does (aware)."""
+    begins, ends = (
+        datetime.combine(one, time(BUSINESS_DAY_STARTS_AT_H), ZoneInfo(timezone)) for one in (day, day + timedelta(1))
+    )
+    return begins, ends
 
 
 def utc(moment: datetime) -> datetime:

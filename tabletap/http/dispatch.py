@@ -326,7 +326,9 @@ class Dispatcher:
     @staticmethod
     def _idempotency(operation: Operation, call: Call, key: str | None) -> Idempotency | Refusal:
         if key is None:
-            return Refusal(Code.IDEMPOTENCY_KEY_MISSING, "this request moves money: it needs an Idempotency-Key")
+            return Refusal(
+                Code.IDEMPOTENCY_KEY_MISSING, "this request is carried out once: it needs an Idempotency-Key"
+            )
         try:
             parsed = UUID(key.strip())
         except ValueError:

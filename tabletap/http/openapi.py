@@ -81,8 +81,10 @@ def _operation(operation: Operation, schema_of: dict[str, Any], components: dict
 
 def param_schema(name: str) -> dict[str, Any]:
     """What a parameter of a path may be."""
-    if name == "line":
+    if name in {"line", "number"}:
         return {"type": "integer", "minimum": 1}
+    if name == "day":
+        return {"type": "string", "format": "date"}
     return {"type": "string", "format": "uuid"} if name in _UUID_PARAMS else {"type": "string", "minLength": 1}
 
 
@@ -116,6 +118,8 @@ def _responses(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any
         content: dict[str, Any] = {kind: {}}
     else:
         content = {"application/json": {"schema": schema_of[repr(operation.reply)]}}
+        if operation.csv:
+            content["text/csv"] = {"schema": {"type": "string"}}
     responses: dict[str, Any] = {str(operation.status): {"description": "Done", "content": content}}
     for status in sorted({STATUS[code] for code in _refusals(operation)}):
         responses[str(status)] = {

@@ -52,6 +52,7 @@ STATUS: Mapping[Code, int] = MappingProxyType(
         Code.PAYMENT_EXPIRED: 409,
         Code.GIFT_CARD_EXPIRED: 400,
         Code.DRAWER_CLOSED: 409,
+        Code.DRAWERS_OPEN: 409,
     }
 )
 

@@ -177,7 +177,7 @@ def _serve(dispatcher: Dispatcher, auth: Authenticator, operation: Operation) ->
                 principal=principal,
                 params=params,
                 body=body if isinstance(body, bytes) else body.encode(),
-                query=request.args.to_dict(),
+                query=_query(operation),
                 key=request.headers.get("idempotency-key"),
                 headers=_plain(request.headers) if operation.signed_bytes else {},
                 address=request.remote_addr or "",
@@ -186,6 +186,15 @@ def _serve(dispatcher: Dispatcher, auth: Authenticator, operation: Operation) ->
         return _answer(performed)
 
     return view
+
+
+def _query(operation: Operation) -> dict[str, str]:
+    """What was asked for; a table, too, where the client would rather have that."""
+    query: dict[str, str] = request.args.to_dict()
+    kinds = ("application/json", "text/csv")
+    if operation.csv and request.accept_mimetypes.best_match(kinds, "application/json") == "text/csv":
+        query.setdefault("format", "csv")
+    return query
 
 
 def _plain(headers: Headers) -> Mapping[str, str]:

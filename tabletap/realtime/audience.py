@@ -56,6 +56,7 @@ SILENT: frozenset[type[Event]] = frozenset(
         e.SpendingBarred,  # payment_failed has said it
         e.TipsDistributed,  # management's own affair: who does it has the answer to their request
         e.TipsPaidOut,
+        e.DayClosed,
         e.DrawerOpened,  # the drawer is the till's own: who works it has the answer to their request
         e.DrawerMoved,
         e.DrawerCashTaken,

@@ -80,7 +80,14 @@ ANSWERS: Final = insert(
 )
 
 STALE: Final = frozenset(
-    {"events_fence", "events_version", "orders_number", "ledger_entries_pkey", "ledger_balances_pkey"}
+    {
+        "events_fence",
+        "events_version",
+        "events_day_number",
+        "orders_number",
+        "ledger_entries_pkey",
+        "ledger_balances_pkey",
+    }
 )
 """Constraints that say: somebody else was first, and what this commit was decided on is old. The parts of a statement
 run in no certain order, so a fence that was lost may be told by the entries that belong to the event behind it."""

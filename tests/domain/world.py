@@ -146,7 +146,7 @@ MADE_BY_ASKING = (Kind.ACCOUNT, Kind.TIPS)
 def comparable(state: State | None) -> object:
     """A state as something that can be compared (a priced menu has no equality of its own)."""
     if isinstance(state, cafes.Cafe):
-        return (state.slug, state.settings, state.menu.menu, state.sold_out, state.numbers, state.slots)
+        return (state.slug, state.settings, state.menu.menu, state.sold_out, state.numbers, state.slots, state.closed)
     return state
 
 

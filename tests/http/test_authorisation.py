@@ -58,6 +58,8 @@ class Premises:
         used = server.perform("gift_cards.deduct", self.of_card(amount=10_000), server.admin)
         assert used.status_code == 200, used.text
         self.used = used.json()["transactionId"]
+        closed = server.perform("reports.close", self.of_cafe(force=True), server.admin, key=new_key())
+        assert closed.status_code == 201, closed.text
 
     def of_cafe(self, **more: Any) -> Fields:
         return {"cafe": self.cafe.slug, **more}
@@ -111,6 +113,16 @@ SHIFT: Mapping[str, Any] = {
     "from": "2026-01-01T00:00:00Z",
     "to": "2126-01-01T00:00:00Z",
     "staff": [{"user": "sam", "role": "floor"}],
+}
+
+
+REPORT: Mapping[str, Any] = {
+    "reportDate": "2026-01-01",
+    "totalSales": 100,
+    "totalOrders": 1,
+    "cashSales": 100,
+    "cardSales": 0,
+    "netSales": 100,
 }
 
 
@@ -223,6 +235,13 @@ CASES: Mapping[str, Case] = {
     "pos_keys.list": Case(MANAGEMENT, lambda p: p.of_cafe()),
     "pos_keys.rotate": Case(MANAGEMENT, lambda p: p.of_till_key()),
     "pos_keys.revoke": Case(MANAGEMENT, lambda p: p.of_till_key()),
+    "reports.upload": Case(STAFF, lambda p: p.of_cafe(**REPORT), till="write"),
+    "reports.uploads": Case(MANAGEMENT, lambda p: p.of_cafe(), till="read"),
+    "reports.day": Case(MANAGEMENT, lambda p: p.of_cafe(day="2026-01-01"), till="read"),
+    "reports.x": Case(STAFF, lambda p: p.of_cafe(), till="read"),
+    "reports.close": Case(STAFF, lambda p: p.of_cafe()),
+    "reports.zs": Case(STAFF, lambda p: p.of_cafe(), till="read"),
+    "reports.z": Case(STAFF, lambda p: p.of_cafe(number=1), till="read"),
     "installation.revoke": Case(ADMIN, lambda p: {"user": f"nobody-{new_key()}"}),
     "webhooks.list": Case(ADMIN, lambda p: {}),
     "webhooks.rejections": Case(ADMIN, lambda p: {}),

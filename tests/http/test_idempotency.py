@@ -25,6 +25,7 @@ MOVES_MONEY = {
     "drawers.pay",
     "drawers.count",
     "statements.import",
+    "reports.close",
 }
 
 
@@ -62,6 +63,7 @@ async def test_without_its_key_a_request_that_moves_money_is_refused(server: Ser
         "drawers.open": {"cafe": cafe.slug, "name": "Till", "floatAmount": 0},
         "drawers.pay": {"cafe": cafe.slug, "drawerId": drawer["drawerId"], "amount": 1, "reason": "x"},
         "drawers.count": {"cafe": cafe.slug, "drawerId": drawer["drawerId"], "counted": 0},
+        "reports.close": {"cafe": cafe.slug, "force": True},
         "statements.import": {"cafe": cafe.slug, "csv": "Date,Amount", "format": {"amount": "Amount"}},
     }
     shift = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z", "staff": [{"user": "sam", "role": "bar"}]}

@@ -44,6 +44,15 @@ SHIFT = {
     "staff": [{"user": "sam", "role": "floor"}],
 }
 
+REPORT = {
+    "reportDate": "2026-01-01",
+    "totalSales": 100,
+    "totalOrders": 1,
+    "cashSales": 100,
+    "cardSales": 0,
+    "netSales": 100,
+}
+
 PHONE = "+61412345678"
 
 KNOWN: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
@@ -70,6 +79,8 @@ KNOWN: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
     "loyalty.add": lambda ids: {"points": 5},
     "loyalty.redeem": lambda ids: {"points": 5},
     "loyalty.redeem_on_order": lambda ids: {"points": 5},
+    "reports.upload": lambda ids: REPORT,
+    "reports.close": lambda ids: {"force": True},
     "statements.import": lambda ids: {"csv": "Date,Amount,Description", "format": {"amount": "Amount"}},
 }
 """Bodies that no schema leads to, because they name what exists: the first thing that is asked."""
@@ -97,6 +108,7 @@ def ids(server: Server) -> Mapping[str, str]:
     used = server.perform("gift_cards.deduct", {"cafe": cafe.slug, "card": card, "amount": 100}, server.admin)
     points = {"cafe": cafe.slug, "phone": PHONE, "points": 100}
     assert server.perform("loyalty.add", points, server.admin).status_code == 200
+    closed = server.perform("reports.close", {"cafe": cafe.slug, "force": True}, server.admin, key=new_key())
     return {
         "cafe": cafe.slug,
         "card": card,
@@ -114,6 +126,8 @@ def ids(server: Server) -> Mapping[str, str]:
         "keyId": server.key(cafe)["keyId"],
         "webhookId": webhook["webhookId"],
         "other": server.place(cafe)["id"],
+        "day": "2026-01-01",
+        "number": str(closed.json()["number"]),
     }
 
 

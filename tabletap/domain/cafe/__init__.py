@@ -3,9 +3,9 @@
 The cafe admits an order and numbers it (open? table known? priced? not sold out? not throttled?); from then on the
 order lives its own life. Numbers are short, start at 1 with every business day, and have no gaps or repeats: only
 this state hands them out, in the commit that creates the order. The cafe's state follows the orders it admitted, so
-an order costs one event, not two.
+an order costs one event, not two. Closings of its day are numbered by it as well: only it writes them.
 
-Reading order: ``state``, ``commands``, ``admission``, ``rewards``, ``keeping``, ``view``.
+Reading order: ``state``, ``commands``, ``admission``, ``rewards``, ``keeping``, ``closing``, ``view``.
 """
 
 from typing import assert_never
@@ -15,8 +15,10 @@ from tabletap.domain.base import Context, Decision, Wake
 from tabletap.domain.errors import Refusal
 
 from .admission import SCHEDULE_AT_MOST, SCHEDULE_LEAD, place, quote
+from .closing import DayView, close_day, day_view
 from .commands import (
     CafeCommand,
+    CloseDay,
     Configure,
     GiftWish,
     MoveQueue,
@@ -56,7 +58,9 @@ __all__ = [
     "Cafe",
     "CafeCommand",
     "CafeView",
+    "CloseDay",
     "Configure",
+    "DayView",
     "GiftWish",
     "ItemView",
     "MenuView",
@@ -71,6 +75,7 @@ __all__ = [
     "SoldOut",
     "born",
     "card_of",
+    "day_view",
     "decide",
     "evolve",
     "open_cafe",
@@ -94,6 +99,8 @@ def decide(state: Cafe, command: CafeCommand, ctx: Context) -> Decision | Refusa
             return configure(state, command)
         case PublishMenu():
             return publish(state, command)
+        case CloseDay():
+            return close_day(state, command, ctx)
         case OpenDrawer():
             return open_drawer(state, command, ctx)
         case MoveQueue():

@@ -1,6 +1,6 @@
 """What may be asked of a cafe."""
 
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 import msgspec
@@ -61,10 +61,20 @@ class OpenDrawer(Command, frozen=True):
     float_amount: int
 
 
+class CloseDay(Command, frozen=True):
+    """Print the Z. ``open_drawers``: names of the drawers that nobody has counted, as they were read when
+    ``newest_drawer`` was the last one opened. ``business_day`` None: the one it is; ``force``: with drawers open."""
+
+    open_drawers: tuple[str, ...]
+    newest_drawer: UUID | None
+    business_day: date | None = None
+    force: bool = False
+
+
 class MoveQueue(Command, frozen=True):
     """From the kitchen's board: the queue has moved."""
 
     news: e.QueueMoved
 
 
-CafeCommand = Configure | PublishMenu | SetAvailability | PlaceOrder | OpenDrawer | MoveQueue | Wake
+CafeCommand = Configure | PublishMenu | SetAvailability | PlaceOrder | OpenDrawer | CloseDay | MoveQueue | Wake

@@ -1,6 +1,7 @@
 """A cafe as it stands: settings, menu, what is sold out, numbers and slots, and how events change it."""
 
 from datetime import date, datetime, timedelta
+from uuid import UUID
 
 import msgspec
 
@@ -27,7 +28,8 @@ class Slot(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Cafe(msgspec.Struct, frozen=True):
-    """``numbers``: business day -> last number given; only the newest days are kept."""
+    """``numbers``: business day -> last number given; only the newest days are kept. ``closed``: the last closing of a
+    day; ``newest_drawer``: the last one opened."""
 
     id: CafeId
     slug: str
@@ -36,6 +38,8 @@ class Cafe(msgspec.Struct, frozen=True):
     sold_out: dict[str, SoldOut] = {}
     numbers: dict[date, int] = {}
     slots: dict[datetime, Slot] = {}
+    closed: e.DayClosed | None = None
+    newest_drawer: UUID | None = None
 
     @property
     def ref(self) -> Ref:
@@ -65,11 +69,15 @@ def born(cafe_id: CafeId, event: e.CafeOpened) -> Cafe:
 
 
 def evolve(state: Cafe, event: Event) -> Cafe:
-    """The cafe after ``event``: its own, or the placing of an order it admitted."""
+    """The cafe after ``event``: its own, the placing of an order it admitted, a drawer it opened."""
     replace = msgspec.structs.replace
     match event:
         case e.OrderPlaced():
             return _after_order(state, event)
+        case e.DrawerOpened():
+            return replace(state, newest_drawer=event.drawer_id)
+        case e.DayClosed():
+            return replace(state, closed=event)
         case e.CafeConfigured():
             return replace(state, settings=event.settings)
         case e.MenuPublished():
@@ -124,13 +132,22 @@ class Snapshot(msgspec.Struct, frozen=True):
     sold_out: dict[str, SoldOut]
     numbers: dict[date, int]
     slots: tuple[tuple[datetime, Slot], ...]
+    closed: e.DayClosed | None = None
+    newest_drawer: UUID | None = None
 
 
 def snapshot(state: Cafe) -> Snapshot:
     """What of the state is worth keeping between two lives of the actor."""
-    return Snapshot(state.sold_out, state.numbers, tuple(state.slots.items()))
+    return Snapshot(state.sold_out, state.numbers, tuple(state.slots.items()), state.closed, state.newest_drawer)
 
 
 def restore(state: Cafe, kept: Snapshot) -> Cafe:
     """The state with a snapshot laid over settings and menu."""
-    return msgspec.structs.replace(state, sold_out=kept.sold_out, numbers=kept.numbers, slots=dict(kept.slots))
+    return msgspec.structs.replace(
+        state,
+        sold_out=kept.sold_out,
+        numbers=kept.numbers,
+        slots=dict(kept.slots),
+        closed=kept.closed,
+        newest_drawer=kept.newest_drawer,
+    )

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from tabletap.domain.base import Event, OrderId
 
 from .account import AccountCredited, AccountDebited, AccountOpened, SpendingBarred
-from .cafe import CafeConfigured, CafeOpened, ItemAvailabilityChanged, MenuPublished, Place, QueueMoved
+from .cafe import CafeConfigured, CafeOpened, DayClosed, ItemAvailabilityChanged, MenuPublished, Place, QueueMoved
 from .drawer import DrawerCashTaken, DrawerClosed, DrawerMoved, DrawerOpened
 from .order import (
     CardsSold,
@@ -66,6 +66,7 @@ __all__ = [
     "CafeOpened",
     "CardsSold",
     "Customer",
+    "DayClosed",
     "DiscountReturned",
     "DisputeWon",
     "DrawerCashTaken",
@@ -125,6 +126,7 @@ AnyEvent = (
     | MenuPublished
     | ItemAvailabilityChanged
     | QueueMoved
+    | DayClosed
     | OrderPlaced
     | OrderAccepted
     | OrderReleased

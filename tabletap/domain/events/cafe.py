@@ -1,6 +1,6 @@
 """A cafe: its settings, its menu, its queue."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 import msgspec
 
@@ -46,3 +46,15 @@ class QueueMoved(Event, frozen=True, tag="cafe.queue_moved"):
     load: int
     active: int
     places: tuple[Place, ...]
+
+
+class DayClosed(Event, frozen=True, tag="cafe.day_closed", kw_only=True):
+    """The day is closed (Z): its report counts what stands in the log after the closing before and before this one.
+
+    ``number`` counts closings from 1, without gaps. ``open_drawers``: the names of those it was forced over.
+    """
+
+    number: int
+    business_day: date
+    closed_at: datetime
+    open_drawers: tuple[str, ...] = ()

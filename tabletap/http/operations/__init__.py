@@ -8,6 +8,7 @@ from types import MappingProxyType
 from . import (
     audit,
     cafes,
+    closings,
     connections,
     credits,  # noqa: A004  the builtin is for the interactive prompt
     drawers,
@@ -23,6 +24,7 @@ from . import (
     pos_batch,
     pos_keys,
     pos_log,
+    reports,
     statements,
     tips,
     tokens,
@@ -55,6 +57,8 @@ OPERATIONS: MappingProxyType[str, Operation] = MappingProxyType(
             pos_batch,
             pos_keys,
             pos_log,
+            reports,
+            closings,
         )
         for operation in noun.OPERATIONS
     }

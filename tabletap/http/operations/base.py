@@ -17,6 +17,7 @@ from tabletap.actors.cafe import Boards
 from tabletap.actors.desk import Desk
 from tabletap.actors.ports import CafeEntry, Gateway, Idempotency, JobBoard, Reader, Statements
 from tabletap.actors.reconciliation import Reconciliation
+from tabletap.actors.report_ports import Reports
 from tabletap.actors.webhook_ports import Endpoints, Inbox
 from tabletap.domain.access import Access, Principal, Subject
 from tabletap.domain.base import By, CafeId, Kind, PaymentId, Ref
@@ -79,6 +80,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: Endpoints
     statements: Statements
     balances: Balances
+    reports: Reports
     trail: Trail
     reconciliation: Reconciliation
     jobs: JobBoard
@@ -157,6 +159,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     request is signed by a machine that we know; the handler gets it as it came (``Signed``), up to so many bytes. It is
     of the REST door alone, and no rate limit concerns it: one address speaks for all customers. ``screens``: the field
     of the body that the handler itself looks through for card numbers, since one odd line must not stop the rest.
+    ``csv``: its query has a field ``format``, and it may be had as a table by ``csv`` there (or ``Accept: text/csv``).
     """
 
     name: str
@@ -176,6 +179,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     finish: Finish | None = None
     signed_bytes: int | None = None
     screens: str | None = None
+    csv: bool = False
 
     @property
     def params(self) -> tuple[str, ...]:

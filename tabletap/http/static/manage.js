@@ -1,8 +1,10 @@
-// The management page of a cafe's tills: their keys, who is connected and how far each has got, what they can ask, and
-// what has passed between them and the server.
+// The management page of a cafe's tills: their keys, who is connected and how far each has got, what they can ask, what
+// has passed between them and the server, and the reports of days.
 import { ApiError, api, byId, el, plural, slugFrom, tell } from "./common.js";
 import { Gate, showLink } from "./gate.js";
 import { question } from "./question.js";
+import { Reports } from "./reports.js";
+import { button, cell, rows, when } from "./sheet.js";
 
 const slug = slugFrom(location.pathname);
 const base = `/api/${encodeURIComponent(slug)}`;
@@ -26,6 +28,8 @@ const ENDPOINTS = [
   ["POST", "/loyalty/PHONE/redeem", "Redeem points", { points: 10, orderId: "ORDER" }],
   ["GET", "/loyalty/PHONE/history", "What moved on a customer's points"],
   ["POST", "/reports/daily", "The report of the day", { reportDate: "2026-01-31", totalSales: 0, totalOrders: 0, cashSales: 0, cardSales: 0, giftCardSales: 0, onlineSales: 0, discounts: 0, refunds: 0, netSales: 0, topItems: [], busyHours: [], staffShifts: [] }],
+  ["GET", "/reports/daily/2026-01-31", "That day beside what we counted, and where they differ"],
+  ["GET", "/reports/x?format=csv", "What has been since the day was closed last"],
   ["GET", "/pos-status", "Who is connected, how far each till has got"],
 ];
 
@@ -33,8 +37,10 @@ let looking = 0; // which round of looking is the one that counts
 
 const gate = new Gate(`tabletap:${slug}:manage`, open, () => { looking += 1; hideKey(); });
 
+const reports = new Reports(base, gate);
+
 async function open(token) {
-  const [{ name }] = await Promise.all([api(`${base}/menu`), drawAll(token)]);
+  const [{ name }] = await Promise.all([api(`${base}/menu`), drawAll(token), reports.draw(token)]);
   byId("cafe-name").textContent = `${name} · Tills`;
   document.title = `${name} · Tills`;
   look(token, (looking += 1));
@@ -66,19 +72,6 @@ async function drawAll(token) {
 }
 
 // ---- tables
-
-const cell = (text, props = {}) => el("td", { text: text ?? "", ...props });
-const when = (time) => (time ? new Date(time).toLocaleString("en-AU", { dateStyle: "short", timeStyle: "medium" }) : "");
-const button = (text, act, label = text) => el("button", { type: "button", text, "aria-label": label, on: { click: act } });
-
-/** Replaces the rows where they have changed, so that a button under somebody's finger stays. */
-function rows(table, made) {
-  const body = byId(table).tBodies[0];
-  const now = made.map((row) => row.textContent).join("\n");
-  if (body.dataset.drawn === now) return;
-  body.dataset.drawn = now;
-  body.replaceChildren(...made);
-}
 
 function drawTills({ connections, tills }) {
   const since = new Map(connections.map((one) => [`${one.keyId} ${one.till}`, one.since]));
