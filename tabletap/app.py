@@ -8,7 +8,6 @@ import gc
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +22,7 @@ from tabletap.actors.desk import Desk, address
 from tabletap.actors.entity import Cradle, House
 from tabletap.actors.nouns import factories, midwife
 from tabletap.actors.ports import Sent
-from tabletap.actors.runtime import DeadLetter, Limits, Outage, System, Waker, WallClock
+from tabletap.actors.runtime import DeadLetter, Limits, System, Waker, WallClock
 from tabletap.banking import Banking, workers
 from tabletap.domain.base import Kind, Ref
 from tabletap.domain.charge import Charge
@@ -37,9 +36,10 @@ from tabletap.http.listener import serve
 from tabletap.http.metrics import Metered, Metrics
 from tabletap.http.operations import OPERATIONS
 from tabletap.http.operations.base import Services
-from tabletap.http.rest import Report, build
+from tabletap.http.rest import build
 from tabletap.http.revoked import Revoked
 from tabletap.http.sockets.stream import Connection
+from tabletap.overview import figures, reports
 from tabletap.realtime.hub import Hub, HubLimits
 from tabletap.realtime.session import serve_session
 from tabletap.realtime.tickets import tickets_from
@@ -110,7 +110,7 @@ class Server:
         limits = HubLimits(heartbeat_ms=settings.sockets.heartbeat_ms, storms=settings.storms)
         self.hub = Hub(limits, settings.rooms, tickets_from(self.reader), self.reader.history)
         clock = WallClock()
-        self.metrics = Metrics(self._figures, queues=lambda: self.relay.stats().queues)
+        self.metrics = Metrics(lambda: figures(self), queues=lambda: self.relay.stats().queues)
         publisher = Metered(self.hub, self.metrics)
         self.relay = Relay(
             database,
@@ -240,7 +240,9 @@ class Server:
             self.dispatcher,
             self.auth,
             settings.rest,
-            reports=self._reports(),
+            reports=reports(
+                database=self.database, metrics=self.metrics, info=self._info, stops=lambda: self._stopping
+            ),
             documents=self._documents(),
             slug_exists=lambda slug: self.directory.by_slug(slug) is not None,
         )
@@ -285,80 +287,14 @@ class Server:
             "/asyncapi.json": sockets,
         }
 
-    # -- what the operator sees
-
-    def _reports(self) -> Mapping[str, Report]:
-        async def live() -> tuple[int, Any]:
-            return 200, {"status": "healthy", "service": "tabletap", "timestamp": datetime.now(UTC)}
-
-        async def database() -> tuple[int, Any]:
-            healthy = await self._database_answers()
-            status = "healthy" if healthy else "unreachable"
-            return (200 if healthy else 503), {"status": status, "timestamp": datetime.now(UTC)}
-
-        async def ready() -> tuple[int, Any]:
-            components = {"database": await self._database_answers(), "actors": not self._stopping}
-            fine = all(components.values())
-            told = {name: "healthy" if well else "unhealthy" for name, well in components.items()}
-            return (200 if fine else 503), {"status": "ready" if fine else "not ready", "components": told}
-
-        async def info() -> tuple[int, Any]:
-            return 200, {
-                "service": "tabletap",
-                "version": __version__,
-                "port": self.port,
-                "paymentMethods": [method.value for method in self.banking.registry.by_method],
-                "operations": len(OPERATIONS),
-                "status": "running",
-            }
-
-        async def metrics() -> tuple[int, Any]:
-            return 200, self.metrics.text()
-
-        return {"/health": live, "/health/db": database, "/health/ready": ready, "/info": info, "/metrics": metrics}
-
-    async def _database_answers(self) -> bool:
-        try:
-            await self.database.ping()
-        except Outage:
-            return False
-        return True
-
-    def _figures(self) -> Mapping[str, float]:
-        counters, written, pool, relay = (
-            self.system.counters,
-            self.writer.stats(),
-            self.database.stats(),
-            self.relay.stats(),
-        )
+    def _info(self) -> Mapping[str, Any]:
         return {
-            "actors_live": self.system.live,
-            "actors_asked": counters.asked,
-            "actors_refused": counters.refused,
-            "actors_restarts": counters.restarts,
-            "actors_dead_letters": counters.dead_letters,
-            "actors_passivations": counters.passivations,
-            "commits": written.counters.commits,
-            "commit_events": written.counters.events,
-            "commits_waiting": written.waiting,
-            "database_transactions": pool.transactions,
-            "database_reads": pool.reads,
-            "database_outages": pool.outages,
-            "database_connections": pool.connected,
-            "database_connections_in_use": pool.in_use,
-            "outbox_delivered": relay.delivered,
-            "outbox_failed": relay.failed,
-            "outbox_dead": relay.dead,
-            "outbox_held": relay.held,
-            "tasks": trio.lowlevel.current_statistics().tasks_living,
-            "rooms": len(self.hub.rooms),
-            "slow_sockets_coalesced": self.hub.slow.coalesced,
-            "slow_sockets_snapshots": self.hub.slow.snapshots,
-            "slow_sockets_closed": self.hub.slow.closed,
-            "tokens_revoked": len(self.revoked),
-            "wakes_held": self.waker.held,
-            **self.entrance.figures(),
-            **self.banking.reconciliation.figures(),
+            "service": "tabletap",
+            "version": __version__,
+            "port": self.port,
+            "paymentMethods": [method.value for method in self.banking.registry.by_method],
+            "operations": len(OPERATIONS),
+            "status": "running",
         }
 
 
