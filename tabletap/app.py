@@ -249,7 +249,7 @@ class Server:
 
         async def door(connection: Connection) -> None:
             at, remote = self.entrance, connection.client
-            await serve_session(connection, self.doors, settings.sessions, nursery, at.turns, at.ends, remote=remote)
+            await serve_session(connection, self.doors, settings.sessions, nursery, at.turns, remote=remote)
 
         async with trio.open_nursery() as nursery:
             self.port = await nursery.start(

@@ -26,7 +26,7 @@ from tabletap.realtime.feed import TillFeed
 from tabletap.realtime.hub import Hub
 from tabletap.realtime.presence import MemoryRoster, Presence
 from tabletap.realtime.sending import Sending
-from tabletap.realtime.turns import Pace, Turns
+from tabletap.realtime.turns import Turns
 from tabletap.settings import Settings
 from tabletap.store.pool import Database
 from tabletap.store.till_book import TillTable
@@ -57,7 +57,6 @@ class Entrance:
         self.presence = Presence(sending, MemoryRoster(), settings.presence, uuid7())
         self._watch = Watch(sending, settings.watch)
         self.turns = Turns(settings.storms.handshakes)
-        self.ends = Pace(settings.storms.ends_at_once)
         self.tills = Tills(TillTable(database), settings.tills, now, head=hub.head)
         self.till_feed = TillFeed(hub, reader, sending)
         self.keyring = Keyring(KeyTable(database), settings.keys, now, uuid7, cafe_named=self._cafe_named)

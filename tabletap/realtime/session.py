@@ -29,7 +29,7 @@ from tabletap.realtime.limits import (
     SessionLimits,
 )
 from tabletap.realtime.stream import SessionStream
-from tabletap.realtime.turns import Pace, TurnedAway, Turns
+from tabletap.realtime.turns import TurnedAway, Turns
 
 log = structlog.get_logger(__name__)
 
@@ -193,7 +193,6 @@ async def serve_session(
     limits: SessionLimits,
     writing: trio.Nursery,
     turns: Turns | None = None,
-    ends: Pace | None = None,
     *,
     remote: str = "",
 ) -> None:
@@ -201,11 +200,9 @@ async def serve_session(
 
     ``writing``: where sessions that are behind have their flush task; one for all, since most never need it.
     ``turns``: of handshakes; None: there are never too many. Who gets none is answered 503 with ``Retry-After``.
-    ``ends``: how many at once are taken leave of when their peers have gone; None: all. ``remote``: the client's
-    address, where it has one.
+    ``remote``: the client's address, where it has one.
     """
     stream = SessionStream(transport, limits, writing)
-    stream.ends = ends
     try:
         await _hold(stream, _Handshake(stream, door, limits, remote, turns))
     finally:

@@ -13,14 +13,12 @@ if TYPE_CHECKING:
 
 
 class StormLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``handshakes``, ``recoveries``: how many at work at once; ``ends_at_once``: how many that have gone are begun to
-    be taken leave of, before others have their turn. ``frames_bytes``: of what rooms were told, joined for
+    """``handshakes``, ``recoveries``: how many at work at once. ``frames_bytes``: of what rooms were told, joined for
     whoever missed the same; ``log_events``: of the log, read for that; ``wholes_bytes``: of rooms as a whole, which are
     given to others for ``wholes_s``; ``keep_s``: what nobody has asked for so long is dropped."""
 
     handshakes: TurnLimits = TurnLimits(at_once=16, waiting=4_000, wait_s=5)
     recoveries: TurnLimits = TurnLimits(at_once=16, waiting=20_000, wait_s=10)
-    ends_at_once: int = 4
     frames_bytes: int = 32 * 1024 * 1024
     log_events: int = 6_000
     wholes_bytes: int = 8 * 1024 * 1024

@@ -12,7 +12,6 @@ import trio
 
 from .frames import is_close_frame
 from .limits import TOO_BIG, SessionLimits
-from .turns import Pace
 from .writer import FrameWriter, nobody
 
 HEAD_BYTES = 64 * 1024
@@ -21,7 +20,7 @@ HEAD_BYTES = 64 * 1024
 class SessionStream(FrameWriter, trio.abc.Stream):
     """What is pushed or told leaves beside what trio-websocket sends; nothing comes in but through it."""
 
-    __slots__ = ("_answered", "accepted", "ends", "last_received", "on_left", "received_bytes", "unclaimed_bytes")
+    __slots__ = ("_answered", "accepted", "last_received", "on_left", "received_bytes", "unclaimed_bytes")
 
     def __init__(self, transport: trio.abc.Stream, limits: SessionLimits, nursery: trio.Nursery) -> None:
         super().__init__(transport, limits, nursery)
@@ -31,7 +30,6 @@ class SessionStream(FrameWriter, trio.abc.Stream):
         self.last_received = trio.current_time()
         self.unclaimed_bytes = 0  # received since the session last got a message out of them
         self.on_left: Callable[[], None] = nobody  # of interest to the session; may not send or wait
-        self.ends: Pace | None = None  # of taking leave of peers that have gone
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """For trio-websocket, which hands over one frame (or a piece of its handshake) at a time."""
@@ -56,11 +54,8 @@ class SessionStream(FrameWriter, trio.abc.Stream):
         try:
             data = await self._transport.receive_some(max_bytes)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            await self._gone()
             self.on_left()
             raise
-        if not data:
-            await self._gone()
         self.last_received = trio.current_time()
         self.received_bytes += len(data)
         self.unclaimed_bytes += len(data)
@@ -74,11 +69,6 @@ class SessionStream(FrameWriter, trio.abc.Stream):
         if not data:
             self.on_left()
         return bytes(data)
-
-    async def _gone(self) -> None:
-        """All peers may go in one moment, and each takes a while to be done with."""
-        if self.ends is not None:
-            await self.ends.step()
 
     async def aclose(self) -> None:
         """trio-websocket has finished. The connection is closed by `hang_up`, when all that waits has left."""

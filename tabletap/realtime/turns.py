@@ -23,18 +23,6 @@ class TurnLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     wait_s: float
 
 
-class Pace:
-    """For what thousands have to do in one moment and nobody waits for: so many begin, then others are let in."""
-
-    def __init__(self, at_once: int) -> None:
-        self._limiter = trio.CapacityLimiter(at_once)
-
-    async def step(self) -> None:
-        """Wait until one may begin."""
-        async with self._limiter:
-            await trio.lowlevel.checkpoint()
-
-
 class TurnedAway(Exception):  # noqa: N818  no error: they are told to come again
     """There are too many, or they take too long."""
 

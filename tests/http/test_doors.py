@@ -66,7 +66,7 @@ class House:
 
     def _knock(self) -> trio.SocketStream:
         ours, theirs = (trio.SocketStream(end) for end in trio.socket.socketpair())
-        serve = partial(serve_session, turns=self.entrance.turns, ends=self.entrance.ends)
+        serve = partial(serve_session, turns=self.entrance.turns)
         self.nursery.start_soon(serve, ours, self.entrance.doors, self.settings.sessions, self.nursery)
         return theirs
 

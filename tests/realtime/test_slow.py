@@ -39,7 +39,7 @@ class Slow:
     """A client of a kitchen that reads as it likes, and what it has been told."""
 
     def __init__(self, hub: Hub, reader: FakeReader, stream: SessionStream, theirs: trio.SocketStream) -> None:
-        self.session = Session(stream, LIMITS, "", None)
+        self.session = Session(stream, LIMITS, None)
         self.messages: list[dict[str, Any]] = []
         self.closed: tuple[int, str] | None = None
         self.theirs = theirs

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 from tabletap.realtime.hub import Hub, HubLimits
 from tabletap.realtime.replay import subscribe
 from tabletap.realtime.storms import StormLimits
-from tabletap.realtime.turns import Pace, TurnedAway, TurnLimits, Turns
+from tabletap.realtime.turns import TurnedAway, TurnLimits, Turns
 
 from .cafe_log import CAFE, FakeReader, FakeSession
 from .test_storms import LOG, STAFF
@@ -100,23 +100,6 @@ async def test_who_leaves_the_queue_or_fails_at_their_turn_holds_up_nobody(autoj
         nursery.start_soon(guests.come, 3)
     assert guests.served == [(1, 0.0), (3, 1.0)]
     assert guests.turns.waiting == 0
-
-
-async def test_what_many_do_in_one_moment_lets_others_in_between() -> None:
-    pace, done, others = Pace(4), list[int](), list[int]()
-
-    async def one() -> None:
-        await pace.step()
-        done.append(len(others))
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(100):
-            nursery.start_soon(one)
-        while len(done) < 100:
-            await trio.lowlevel.checkpoint()
-            others.append(len(done))
-    begun_at_once = [done.count(moment) for moment in set(done)]
-    assert max(begun_at_once) <= 8
 
 
 # -- of recoveries
