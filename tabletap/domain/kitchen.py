@@ -77,7 +77,8 @@ class Board:
         self._ahead: Counter[str] = Counter()
         self._stale_since: datetime | None = None
         self._worked_out_at: datetime | None = None
-        self._appended: list[OrderId] = []  # since the last news
+        self._appended: list[OrderId] = []  # since the last news, and nothing else has happened if ``_only_came``
+        self._only_came = False
         self.moved = False
         """Something changed since the last ``news``."""
 
@@ -118,6 +119,7 @@ class Board:
             case _:
                 return
         self.moved = True
+        self._only_came = False
         self._stale_since = self._stale_since or at
 
     def _follow(self, ticket: _Ticket, event: Event, at: datetime) -> None:
@@ -210,8 +212,8 @@ class Board:
     def _looked_at(self, now: datetime) -> Iterable[e.Place]:
         """The places that may be news: while orders only come, theirs."""
         appended, self._appended = self._appended, []
-        worked_out_at = self._worked_out_at
-        if self._stale_since is None and worked_out_at is not None and now - worked_out_at < DRIFT_SEEN_AFTER:
+        only_came, self._only_came = self._only_came, True
+        if only_came and self._worked_out_at is not None and now - self._worked_out_at < DRIFT_SEEN_AFTER:
             return [self._places[order_id] for order_id in appended]
         places = self.places(now)
         self._told = {order_id: place for order_id, place in self._told.items() if order_id in places}

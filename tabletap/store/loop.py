@@ -6,6 +6,8 @@ a question cost was the giving way. Here a round of the loop does whatever is du
 
 And it wakes up for every timer, cancelled or not. Every question has one, which its answer cancels: ten seconds later
 the program was woken for nothing, once for each. Here a cancelled timer goes when it comes first.
+
+And it looks at what kind of function each callback is, which asyncio does where it looks for bugs only.
 """
 
 import heapq
@@ -43,4 +45,9 @@ async def open_loop() -> AsyncGenerator[trio_asyncio.TrioEventLoop, None]:
                 return
 
         loop._main_loop_one = several  # noqa: SLF001  the same
+        loop._check_callback = _unchecked  # noqa: SLF001  the same
         yield loop
+
+
+def _unchecked(callback: object, method: str) -> None:
+    """Whatever it is."""

@@ -1,6 +1,8 @@
 """The kitchen's board counts what its stations really do; its screen shows what is to be made or was taken back."""
 
-from datetime import timedelta
+import random
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 import msgspec
 import pytest
@@ -292,6 +294,47 @@ def test_news_of_orders_that_only_came_are_those_that_all_places_worked_out_agai
         again.follow().places(k.world.now)
         assert k.news() == again.board.news(k.world.now)
         k.world.later(seconds=1)
+
+
+class Thorough(Board):
+    """Looks at every place each time."""
+
+    def _looked_at(self, now: datetime) -> Iterable[e.Place]:
+        self._only_came = False
+        return super()._looked_at(now)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_news_miss_nothing_whatever_has_happened_and_whoever_asked_in_between(seed: int) -> None:
+    chance, k, thorough = random.Random(seed), Kitchen(), Kitchen()
+    thorough.world, thorough.board = k.world, Thorough()
+    living: list[Ref] = []
+    for _ in range(60):
+        match chance.choice(("come", "come", "come", "go", "ask", "tell")):
+            case "come":
+                living.append(k.world.place(*chance.choices((TOAST, FLAT_WHITE, BANANA), k=2)))
+            case "go" if living:
+                move = chance.choice(("start", "ready", "cancel"))
+                k.world.do(living.pop(chance.randrange(len(living))), MoveOrder(move))
+            case "ask" if living:
+                k.world.later(seconds=kitchen.FRESH_FOR.total_seconds())  # places are worked out again
+                k.follow().place(OrderId(living[-1].id), k.world.now)
+            case _:
+                assert positions(k.news()) == positions(thorough.news())
+
+
+def positions(news: e.QueueMoved | None) -> object:
+    return news and (news.load, news.active, [(place.order_id, place.position) for place in news.places])
+
+
+def test_what_a_board_adopted_is_news() -> None:
+    k = Kitchen()
+    order = k.world.place()
+    board = Board()
+    board.adopt([orders.view(order) for order in k.world.orders], k.world.now)
+    news = board.news(k.world.now)
+    assert news is not None
+    assert [place.order_id for place in news.places] == [order.id]
 
 
 def test_that_the_last_order_left_is_news_even_if_it_was_no_work() -> None:

@@ -109,12 +109,12 @@ def test_the_page_tells_where_to_connect_and_what_to_ask(demo: Demo, open_page: 
     expect(page.locator("#urls")).to_contain_text(f"{demo.url.replace('http', 'ws')}/ws/pos/demo")
     endpoints = page.locator("#endpoints tbody tr")
     expect(endpoints).to_have_count(page.locator("#endpoints button").count())
-    asked = {"/reports/daily": "POST"}
     for operation in OPERATIONS.values():
-        if operation.access.till is not None:
-            asked[operation.path.removeprefix("/api/{cafe}")] = operation.method
-    for path, method in asked.items():
-        shown = path.replace("{card}", "CARD").replace("{phone}", "PHONE")
+        if operation.access.till is None:
+            continue
+        method, shown = operation.method, operation.path.removeprefix("/api/{cafe}")
+        for part in ("card", "phone", "day", "number"):
+            shown = shown.replace(f"{{{part}}}", part.upper())
         expect(endpoints.filter(has_text=f"{method} /api/demo{shown}").first).to_be_visible()
 
 
@@ -156,4 +156,5 @@ def test_staff_who_do_not_manage_are_asked_for_another_token(demo: Demo, open_pa
     page = open_page(f"/demo/manage#token={demo.told['tokens']['counter']}", size=SCREEN)
     expect(page.get_by_role("heading", name="Manager sign-in")).to_be_visible()
     expect(page.locator("#gate-error")).to_be_visible()
-    troubles.clear()  # the browser remarks on the 403
+    page.wait_for_load_state("networkidle")
+    troubles.clear()  # the browser remarks on each 403

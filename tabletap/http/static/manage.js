@@ -28,8 +28,11 @@ const ENDPOINTS = [
   ["POST", "/loyalty/PHONE/redeem", "Redeem points", { points: 10, orderId: "ORDER" }],
   ["GET", "/loyalty/PHONE/history", "What moved on a customer's points"],
   ["POST", "/reports/daily", "The report of the day", { reportDate: "2026-01-31", totalSales: 0, totalOrders: 0, cashSales: 0, cardSales: 0, giftCardSales: 0, onlineSales: 0, discounts: 0, refunds: 0, netSales: 0, topItems: [], busyHours: [], staffShifts: [] }],
-  ["GET", "/reports/daily/2026-01-31", "That day beside what we counted, and where they differ"],
+  ["GET", "/reports/daily?from=2026-01-01&to=2026-01-31", "The reports of some days"],
+  ["GET", "/reports/daily/DAY", "That day beside what we counted, and where they differ"],
   ["GET", "/reports/x?format=csv", "What has been since the day was closed last"],
+  ["GET", "/reports/z", "The days that were closed"],
+  ["GET", "/reports/z/NUMBER?format=csv", "One of them"],
   ["GET", "/pos-status", "Who is connected, how far each till has got"],
 ];
 
