@@ -33,7 +33,7 @@ TELL_AGAIN_AFTER = timedelta(seconds=60)
 FRESH_FOR = timedelta(milliseconds=250)
 """A rush moves the queue with every request: working all places out again each time would cost more than the orders."""
 
-DRIFT_SEEN_AFTER = timedelta(seconds=5)
+DRIFT_SEEN_AFTER = timedelta(seconds=20)
 """While orders only come, nobody's place moves, but time does: every estimate drifts with it."""
 
 

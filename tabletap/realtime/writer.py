@@ -155,9 +155,8 @@ class FrameWriter:
 
     def _send(self, data: bytes) -> bool:
         """Whole frames, while nothing waits: at once, or from where the socket takes no more, by the flush task."""
-        assert self._raw is not None
         try:
-            sent = self._raw.send(data)
+            sent = self._raw.send(data)  # type: ignore[union-attr]  # there is one where it is direct
         except BlockingIOError:
             sent = 0
         except OSError:
