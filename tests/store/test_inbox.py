@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 import uuid_utils.compat
 
@@ -277,16 +278,22 @@ class Payments:
 
 @asynccontextmanager
 async def processing(
-    database: Database, payments: Payments, settings: InboxSettings, *, now: datetime = NOON, **payment_of: PaymentOf
+    database: Database,
+    payments: Payments,
+    settings: InboxSettings,
+    *,
+    now: datetime = NOON,
+    lease_s: float = 10,
+    **payment_of: PaymentOf,
 ) -> AsyncIterator[Inbox]:
-    """A whole inbox: the writer, the queues and the worker."""
+    """A whole inbox: the writer, the queues and the worker. ``lease_s``: so long a job is kept for who was killed."""
 
     async def deliver(_: Any) -> None:
         raise AssertionError
 
     inbox = Inbox(database, settings, lambda: relay.wake(), now=lambda: now)  # noqa: PLW0108  relay comes later
     worker = InboxWorker(inbox, payments, payment_of)  # type: ignore[arg-type]
-    limits = RelayLimits(net_seconds=0.05)
+    limits = RelayLimits(net_seconds=0.05, lease_seconds=lease_s)
     relay = Relay(database, deliver, limits, workers={ProcessWebhook: worker.process}, policies=QUICK)
     async with trio.open_nursery() as nursery:
         await nursery.start(inbox.run)
@@ -505,11 +512,11 @@ async def test_what_was_under_way_when_the_server_was_killed_is_told_by_the_next
         for number in (3, 1, 2):
             await inbox.take("payconic", heard(number))
     for number in (1, 2, 3):  # killed at every step
-        async with processing(paying, first, LONG_GAP):
+        async with processing(paying, first, LONG_GAP, lease_s=0.5):
             with trio.fail_after(PATIENCE_S):
                 while len(first.told) < number:
                     await trio.lowlevel.checkpoint()
-    async with processing(paying, second, LONG_GAP):
+    async with processing(paying, second, LONG_GAP, lease_s=0.5):
         await until_all_are(paying, "processed")
     heard_in_all = first.amounts + second.amounts
     assert [amount for amount, _ in itertools.groupby(heard_in_all)] == [1, 2, 3]
