@@ -135,7 +135,7 @@ class Days(Lives):
 
 TestDays = Days.TestCase
 TestDays.settings = hypothesis.settings(
-    max_examples=40,
+    max_examples=30,
     stateful_step_count=40,
     deadline=None,
     print_blob=True,

@@ -179,7 +179,7 @@ def live(shop: Shop, moves: list[tuple[str, int]]) -> list[int]:
 
 
 @settings(
-    max_examples=8,
+    max_examples=6,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
