@@ -89,24 +89,14 @@ class Authenticator:
         if token.startswith(TRACKING_PREFIX):
             return self._tracked(token)
         digest = hashlib.sha256(token.encode(errors="replace")).digest()
-        read = self._read.get(digest)
-        if read is None or not self._is_good_still(read):
-            fresh = self._person(token)
-            if isinstance(fresh, Refusal):
-                self._read.pop(digest, None)
-                return fresh
-            read = self._remember(digest, fresh)
-        return self.judge(read)
-
-    def _is_good_still(self, principal: Principal) -> bool:
-        expires_at = principal.expires_at
-        return expires_at is not None and datetime.now(UTC) < expires_at
-
-    def _remember(self, digest: bytes, principal: Principal) -> Principal:
-        if digest not in self._read and len(self._read) >= READ_AT_MOST:
+        known = self._read.pop(digest, None)
+        read = self._person(token) if known is None or _has_run_out(known) else known
+        if isinstance(read, Refusal):
+            return read
+        self._read[digest] = read  # whose was read last comes last
+        if len(self._read) > READ_AT_MOST:
             del self._read[next(iter(self._read))]
-        self._read[digest] = principal
-        return principal
+        return self.judge(read)
 
     def _person(self, token: str) -> Principal | Refusal:
         """Who a person's token names, by its signature and its claims alone."""
@@ -162,3 +152,7 @@ class Authenticator:
         if not hmac.compare_digest(token.encode(), self.tracking_token(order_id).encode()):
             return _INVALID
         return Principal(role=Role.CUSTOMER, order_id=order_id)
+
+
+def _has_run_out(principal: Principal) -> bool:
+    return principal.expires_at is None or principal.expires_at <= datetime.now(UTC)

@@ -9,14 +9,22 @@ import trio
 T = TypeVar("T")
 
 
+class _Kept(Generic[T]):
+    __slots__ = ("asked_at", "weight", "what")
+
+    def __init__(self, what: T, weight: int) -> None:
+        self.what = what
+        self.weight = weight
+        self.asked_at = trio.current_time()
+
+
 class Shelf(Generic[T]):
     """``most``: of the weights of all that is kept (bytes, or whatever they are given in). What was not asked for for
     longest goes first. ``asked_for``, ``made``: how often since the start something was asked for, and put here."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._kept: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
-        self._asked_at: dict[Hashable, float] = {}
+        self._kept: OrderedDict[Hashable, _Kept[T]] = OrderedDict()
         self.weight = 0
         self.asked_for = 0
         self.made = 0
@@ -31,8 +39,8 @@ class Shelf(Generic[T]):
         if kept is None:
             return None
         self._kept.move_to_end(key)
-        self._asked_at[key] = trio.current_time()
-        return kept[0]
+        kept.asked_at = trio.current_time()
+        return kept.what
 
     def put(self, key: Hashable, what: T, weight: int) -> None:
         """Keep it, if it is not too heavy by itself, in place of what was kept there."""
@@ -40,8 +48,7 @@ class Shelf(Generic[T]):
         self._drop(key)
         if weight > self._most:
             return
-        self._kept[key] = what, weight
-        self._asked_at[key] = trio.current_time()
+        self._kept[key] = _Kept(what, weight)
         self.weight += weight
         while self.weight > self._most:
             self._drop(next(iter(self._kept)))
@@ -49,19 +56,13 @@ class Shelf(Generic[T]):
     def forget(self, unasked_s: float) -> None:
         """Drop what nobody has asked for in so many seconds."""
         until = trio.current_time() - unasked_s
-        while self._kept and self._asked_at[oldest := next(iter(self._kept))] < until:
+        while self._kept and self._kept[oldest := next(iter(self._kept))].asked_at < until:
             self._drop(oldest)
-
-    def clear(self) -> None:
-        self._kept.clear()
-        self._asked_at.clear()
-        self.weight = 0
 
     def _drop(self, key: Hashable) -> None:
         kept = self._kept.pop(key, None)
         if kept is not None:
-            self.weight -= kept[1]
-            del self._asked_at[key]
+            self.weight -= kept.weight
 
 
 class _Flight:

@@ -72,15 +72,16 @@ async def batch(call: Call) -> Any:
         of_order.setdefault(update.order_id, []).append(place)
     limit = trio.CapacityLimiter(AT_ONCE)
 
-    async def carry_out(places: list[int]) -> None:
+    async def carry_out(order_id: UUID, places: list[int]) -> None:
         async with limit:
-            for place in places:  # of one order one after the other
+            order = await _order(call, order_id) if any(place not in before for place in places) else None
+            for place in places:  # one after the other
                 known = before.get(place)
-                results[place] = known or await _update(call, updates[place], keys[place])
+                results[place] = known or await _update(call, order, updates[place], keys[place])
 
     async with trio.open_nursery() as nursery:
-        for places in of_order.values():
-            nursery.start_soon(carry_out, places)
+        for order_id, places in of_order.items():
+            nursery.start_soon(carry_out, order_id, places)
     return Results(tuple(results[place] for place in range(len(updates))))
 
 
@@ -113,15 +114,18 @@ def _refused(order_id: UUID, refusal: Refusal) -> Updated:
     return Updated(order_id, refused=Fault(refusal.code, refusal.message, fields_at_fault(refusal)))
 
 
-async def _update(call: Call, update: Update, key: Idempotency | None) -> Updated:
-    order_id = OrderId(update.order_id)
-    subject = await call.services.reader.subject("order", order_id)
-    if subject is None or subject.cafe_id != call.cafe_id:
-        answer: Any = Refusal(Code.NOT_FOUND, "there is no such order")
-    else:
-        command = Accept() if update.move == "accept" else MoveOrder(update.move, update.reason)
-        answer = await call.services.desk.ask(Ref(Kind.ORDER, order_id, call.cafe_id), command, call.by, key)
-    return _refused(order_id, answer) if isinstance(answer, Refusal) else Updated(order_id, order=answer)
+async def _order(call: Call, order_id: UUID) -> Ref | None:
+    """The order, if it is one of this cafe."""
+    subject = await call.services.reader.subject("order", OrderId(order_id))
+    return Ref(Kind.ORDER, order_id, call.cafe_id) if subject and subject.cafe_id == call.cafe_id else None
+
+
+async def _update(call: Call, order: Ref | None, update: Update, key: Idempotency | None) -> Updated:
+    if order is None:
+        return _refused(update.order_id, Refusal(Code.NOT_FOUND, "there is no such order"))
+    command = Accept() if update.move == "accept" else MoveOrder(update.move, update.reason)
+    answer = await call.services.desk.ask(order, command, call.by, key)
+    return _refused(order.id, answer) if isinstance(answer, Refusal) else Updated(order.id, order=answer)
 
 
 OPERATIONS = (
