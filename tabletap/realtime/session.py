@@ -10,6 +10,7 @@ admit and what to do with a message is the `Door`'s. What must hold:
 """
 
 import contextlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -127,6 +128,17 @@ class Session:
         self._in_flight = 0
         self._heard_at_ping: int | None = None
         self._ping_deadline = 0.0
+
+    @property
+    def free(self) -> bool:
+        return self.stream.free
+
+    @property
+    def bare_send(self) -> Callable[[bytes], int] | None:
+        return self.stream.bare_send
+
+    def sent_short(self, data: bytes, sent: int | None) -> None:
+        self.stream.sent_short(data, sent)
 
     @property
     def overran(self) -> bool:
@@ -287,7 +299,7 @@ class _Handshake:
             return socket
         if self.session is not None:
             self._stream.seal(TRY_AGAIN_LATER)
-        elif self._stream.sent_bytes + self._stream.waiting_bytes == 0:
+        elif not self._stream.spoke:
             in_time = trio.current_time() < patience.deadline
             self._stream.push(_PLAIN_ANSWER % (b"400 Bad Request" if in_time else b"503 Service Unavailable"))
         return None

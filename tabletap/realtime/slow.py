@@ -46,6 +46,10 @@ class SlowClient:
         self._pause_s = pause_s
         self._last = -math.inf
 
+    def turned(self) -> None:
+        """Rooms send past it while it is free."""
+        self._hub.rooms.turned(self._session)
+
     def coalesced(self) -> None:
         """A state took the place of an older one."""
         self._hub.slow.coalesced += 1

@@ -20,12 +20,13 @@ HEAD_BYTES = 64 * 1024
 class SessionStream(FrameWriter, trio.abc.Stream):
     """What is pushed or told leaves beside what trio-websocket sends; nothing comes in but through it."""
 
-    __slots__ = ("_answered", "accepted", "last_received", "on_left", "received_bytes", "unclaimed_bytes")
+    __slots__ = ("_answered", "accepted", "last_received", "on_left", "received_bytes", "spoke", "unclaimed_bytes")
 
     def __init__(self, transport: trio.abc.Stream, limits: SessionLimits, nursery: trio.Nursery) -> None:
         super().__init__(transport, limits, nursery)
         self._answered = False
         self.accepted = False  # the handshake is over: what is sent are frames
+        self.spoke = False  # trio-websocket has answered, whatever it was
         self.received_bytes = 0
         self.last_received = trio.current_time()
         self.unclaimed_bytes = 0  # received since the session last got a message out of them
@@ -38,14 +39,15 @@ class SessionStream(FrameWriter, trio.abc.Stream):
             raise trio.ClosedResourceError
         if self.sealed or not data:
             return
+        self.spoke = True
         frame = bytes(data)
         if is_close_frame(frame):
             self._seal(frame)
             return
         self.push(frame)
         # Waiting holds up trio-websocket's reader: a client that sends pings but reads no pongs is read no further.
-        written_by_then = self.sent_bytes + self.waiting_bytes
-        while self.behind and self.sent_bytes < written_by_then:
+        caught_up_by_then = self.caught_up_bytes + self.waiting_bytes
+        while self.behind and self.caught_up_bytes < caught_up_by_then:
             await self._moves()
         if self._dead:
             raise trio.BrokenResourceError
@@ -79,7 +81,7 @@ class SessionStream(FrameWriter, trio.abc.Stream):
     async def hang_up(self) -> None:
         """Write out what waits and close, in a way that the peer gets it; abort when it takes too long."""
         self.sealed = True
-        self._direct = False
+        self._turn(free=False)
         try:
             with (
                 trio.move_on_after(self._limits.close_grace_seconds),

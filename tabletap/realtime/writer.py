@@ -10,8 +10,9 @@ What must hold:
   rooms said gives way to a snapshot (the ``Keeper`` sees to it), then the session has overrun: its backlog is dropped,
   since the client gets all of it from the log when it comes back, and it is told so by close code 4008.
 
-While nothing waits, a push is one non-blocking `send` on the bare socket and there is no task. When the socket takes
-less, a flush task lives until the session has caught up. TLS has no bare socket: all goes through the flush task.
+While nothing waits the session is `free`: a push is one non-blocking `send` on the bare socket, there is no task, and
+rooms may make that very `send` themselves. When the socket takes less, a flush task lives until the session has caught
+up. TLS has no bare socket: all goes through the flush task.
 """
 
 import contextlib
@@ -37,6 +38,9 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: close() sends RS
 class Keeper(Protocol):
     """Who keeps the session's rooms, and is told when its client does not keep up. Nothing here may wait."""
 
+    def turned(self) -> None:
+        """The session is ``free`` now, or no longer."""
+
     def coalesced(self) -> None:
         """A state took the place of an older one."""
 
@@ -48,7 +52,11 @@ class Keeper(Protocol):
 
 
 class FrameWriter:
-    """``push`` and ``tell`` never wait. ``sent_bytes``, ``waiting_bytes``: of whole frames and the one in flight."""
+    """``push`` and ``tell`` never wait.
+
+    ``free``: nothing waits and nothing has ended, so that bytes may go out at once. ``waiting_bytes``: of whole frames
+    and the one in flight; ``caught_up_bytes``: how many that had to wait have left.
+    """
 
     __slots__ = (
         "_backlog",
@@ -56,7 +64,6 @@ class FrameWriter:
         "_chunk_since",
         "_close_by",
         "_dead",
-        "_direct",
         "_limits",
         "_nursery",
         "_patience",
@@ -65,13 +72,14 @@ class FrameWriter:
         "_transport",
         "_urged",
         "behind",
+        "caught_up_bytes",
         "frames_queued",
+        "free",
         "keeper",
         "on_abort",
         "on_sealed",
         "overran",
         "sealed",
-        "sent_bytes",
     )
 
     def __init__(self, transport: trio.abc.Stream, limits: SessionLimits, nursery: trio.Nursery) -> None:
@@ -90,12 +98,12 @@ class FrameWriter:
         self._progress: trio.lowlevel.ParkingLot | None = None  # once somebody has waited
         self._urged = False  # the flush task must look again
         self._dead = False
-        self._direct = self._raw is not None  # nothing waits and nothing has ended: bytes may go out at once
         self.keeper: Keeper | None = None
+        self.free = self._raw is not None
         self.behind = False  # something waits, and a flush task writes it
         self.sealed = False  # a close frame was queued or sent
         self.overran = False
-        self.sent_bytes = 0
+        self.caught_up_bytes = 0
         self.frames_queued = 0
         # What the session wants to hear of. None may send or wait.
         self.on_sealed: Callable[[], None] = nobody
@@ -105,9 +113,15 @@ class FrameWriter:
     def waiting_bytes(self) -> int:
         return len(self._chunk) + (0 if self._backlog is None else self._backlog.size)
 
+    @property
+    def bare_send(self) -> Callable[[bytes], int] | None:
+        """What may be called instead of ``push`` and ``tell`` while the session is ``free``, by whoever then says when
+        it has taken less (``sent_short``). None where that is never, or where nobody would hear that it is over."""
+        return None if self._raw is None or self.keeper is None else self._raw.send
+
     def push(self, frame: bytes) -> bool:
         """Send one finished frame, now or soon. False: not sent, and no other will be."""
-        if self._direct:
+        if self.free:
             return self._send(frame)
         if self.sealed or self._dead:
             return False
@@ -118,7 +132,7 @@ class FrameWriter:
 
     def tell(self, batch: Batch) -> bool:
         """Send what the session's rooms said, now or soon. False: not sent, and nothing else will be."""
-        if self._direct:
+        if self.free:
             return self._send(batch.joined)
         if self.sealed or self._dead:
             return False
@@ -134,7 +148,7 @@ class FrameWriter:
         if self._dead:
             return
         self._dead = True
-        self._direct = False
+        self._turn(free=False)
         self._backlog = None
         bare = _trio_socket(self._transport)
         if bare is not None and bare.fileno() != -1:
@@ -156,34 +170,46 @@ class FrameWriter:
     def _send(self, data: bytes) -> bool:
         """Whole frames, while nothing waits: at once, or from where the socket takes no more, by the flush task."""
         try:
-            sent = self._raw.send(data)  # type: ignore[union-attr]  # there is one where it is direct
+            sent = self._raw.send(data)  # type: ignore[union-attr]  # there is one where it is free
         except BlockingIOError:
             sent = 0
         except OSError:
             self.abort()
             return False
-        self.sent_bytes += sent
         if sent < len(data):
             self._fall_behind(memoryview(data)[sent:])
         return True
+
+    def sent_short(self, data: bytes, sent: int | None) -> None:
+        """Of whole frames the bare socket took so many bytes only; None: it has failed."""
+        if sent is None:
+            self.abort()
+        else:
+            self._fall_behind(memoryview(data)[sent:])
 
     def _put(self, frame: bytes) -> bool:
         if self.behind:
             self._waiting().add(trio.current_time(), frame)
             self.frames_queued += 1
             return True
-        if self._direct:
+        if self.free:
             return self._send(frame)
         self._fall_behind(memoryview(frame))
         return True
 
     def _fall_behind(self, chunk: memoryview) -> None:
         self.behind = True
-        self._direct = False
+        self._turn(free=False)
         self.frames_queued += 1
         self._chunk = chunk
         self._chunk_since = trio.current_time()
         self._nursery.start_soon(self._flush)
+
+    def _turn(self, *, free: bool) -> None:
+        if free is not self.free:
+            self.free = free
+            if self.keeper is not None:
+                self.keeper.turned()
 
     def _waiting(self) -> Backlog:
         if self._backlog is None:
@@ -253,7 +279,7 @@ class FrameWriter:
     def _seal(self, frame: bytes) -> None:
         self._put(frame)
         self.sealed = True
-        self._direct = False
+        self._turn(free=False)
         self._close_by = trio.current_time() + self._limits.close_grace_seconds
         if self._patience is not None:
             self._patience.deadline = self._close_by
@@ -278,9 +304,9 @@ class FrameWriter:
             if self.waiting_bytes:
                 self.abort()
             self.behind = False
-            self._direct = self._raw is not None and not self.sealed and not self._dead
             self._backlog = self._patience = None
             self._chunk, self._chunk_since = _NOTHING, math.inf
+            self._turn(free=self._raw is not None and not self.sealed and not self._dead)
             self._moved()
 
     def _join_chunk(self) -> None:
@@ -318,7 +344,7 @@ class FrameWriter:
 
     def _written(self, size: int) -> None:
         self._chunk = self._chunk[size:]
-        self.sent_bytes += size
+        self.caught_up_bytes += size
         self._moved()
 
     async def _moves(self) -> None:

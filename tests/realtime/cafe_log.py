@@ -279,6 +279,9 @@ class FakeStream:
 
 
 class FakeSession:
+    free = False
+    bare_send = None
+
     def __init__(self, seed: int | None = None, *, takes: bool = True) -> None:
         self.rooms: set[str] = set()
         self.stream = FakeStream(seed)
@@ -290,6 +293,9 @@ class FakeSession:
         if self.takes:
             self.sent.append(frame)
         return self.takes
+
+    def sent_short(self, data: bytes, sent: int | None) -> None:
+        raise AssertionError("it has no bare socket")
 
     @property
     def frames(self) -> list[bytes]:

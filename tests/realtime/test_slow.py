@@ -236,6 +236,9 @@ class Notes:
         self.asked: list[int] = []
         self.lowest: int | None = None
 
+    def turned(self) -> None:
+        pass
+
     def coalesced(self) -> None:
         pass
 

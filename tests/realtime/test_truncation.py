@@ -13,6 +13,8 @@ from trio.testing import MockClock
 
 from tabletap.realtime.frames import close_frame, pong_frame, text_frame
 from tabletap.realtime.limits import SessionLimits
+from tabletap.realtime.rooms import Rooms
+from tabletap.realtime.session import Session
 from tabletap.realtime.stream import SessionStream
 from tabletap.realtime.telling import Batch
 from tabletap.realtime.writer import raw_socket
@@ -30,11 +32,47 @@ MUCH = text_frame(b"x" * 300)
 LIMITS = SessionLimits(queued_bytes=2000, queued_age_seconds=5, close_grace_seconds=1)
 WHOLE = {*(told.frame for told in TOLD), FIRST, LATER, PONG, MUCH}
 
+
+class Told:
+    """The keeper of one session, whose room sends past it for as long as it is free."""
+
+    def __init__(self, stream: SessionStream) -> None:
+        self._rooms = Rooms()
+        self._session = Session(stream, LIMITS, None)
+        stream.keeper = self
+        self._rooms.join(self._session, "r")
+        assert stream.bare_send is not None
+
+    def tell(self, batch: Batch) -> bool:
+        self._rooms.tell("r", batch)
+        return True
+
+    def turned(self) -> None:
+        self._rooms.turned(self._session)
+
+    def coalesced(self) -> None:
+        pass
+
+    def fell_behind(self, lowest: int) -> bool:
+        return False
+
+    def gave_up(self, lowest: int | None) -> str:
+        return "too slow"
+
+
+def tell_room(stream: SessionStream, batch: Batch) -> bool:
+    """By the room it is in."""
+    keeper = stream.keeper or Told(stream)
+    assert isinstance(keeper, Told)
+    return keeper.tell(batch)
+
+
 Way = Callable[[SessionStream], bool]
 WAYS: dict[str, tuple[Way, bytes]] = {
     "pushed": (lambda stream: stream.push(FIRST), FIRST),
     "told": (lambda stream: stream.tell(Batch(TOLD)), Batch(TOLD).joined),
     "told one": (lambda stream: stream.tell(Batch(TOLD[:1])), TOLD[0].frame),
+    "told by its room": (lambda stream: tell_room(stream, Batch(TOLD)), Batch(TOLD).joined),
 }
 ENDS = ("writer cancelled", "caller cancelled", "aborted", "too old", "too much", "sealed", "hung up", "taken again")
 
@@ -102,7 +140,7 @@ async def test_wherever_a_send_stops_and_however_it_ends(how: str, way: str, aut
                 assert go(stream)
                 await end(how, stream, stuck, writing)
                 stream.push(LATER)
-                stream.tell(Batch(TOLD[2:]))
+                tell_room(stream, Batch(TOLD[2:]))
                 outer.start_soon(stream.hang_up)
             received = await read_all(theirs)
         assert len(received) >= taken
