@@ -57,7 +57,7 @@ class HubLimits(msgspec.Struct, frozen=True, kw_only=True):
     storms: StormLimits = StormLimits()
     # Telling that takes longer than this is followed by a rest as long, but not longer than that.
     rest_from_seconds: float = 0.002
-    rest_most_seconds: float = 0.013
+    rest_most_seconds: float = 0.008
 
 
 class SlowCounts(msgspec.Struct):

@@ -225,7 +225,7 @@ async def test_what_comes_right_after_something_long_to_tell_is_told_together(
             hub.publish(CAFE, records[at : at + 10])
         assert [at for at, _ in session.told] == [0.01]
         assert hub.head(CAFE) == 10, "what waits is not told of either"
-        mock_clock.jump(0.009)
+        mock_clock.jump(0.007)
         await trio.testing.wait_all_tasks_blocked()
         assert len(session.told) == 1
         mock_clock.jump(0.002)
