@@ -101,7 +101,7 @@ class Session:
         "_heard_at_ping",
         "_in_flight",
         "_limits",
-        "_ping_deadline",
+        "_look_again",
         "_to_start",
         "flooded",
         "id",
@@ -127,7 +127,7 @@ class Session:
         self._to_start: list[str | bytes] = []  # a few at most; a deque would cost each connection 600 bytes
         self._in_flight = 0
         self._heard_at_ping: int | None = None
-        self._ping_deadline = 0.0
+        self._look_again = 0.0  # at its peer: nothing is to be done before
 
     @property
     def free(self) -> bool:
@@ -183,20 +183,23 @@ class Session:
         finally:
             self._in_flight -= 1
 
-    def check_peer(self) -> None:
+    def check_peer(self, now: float) -> None:
         """Ping a silent peer, abort a dead one. Any byte is a sign of life, not just a pong.
 
         Called every second or so by whoever has the sessions: a timer in each would cost more than the pings.
         """
-        now, stream = trio.current_time(), self.stream
+        if now < self._look_again:
+            return
+        stream = self.stream
         if self._heard_at_ping == stream.received_bytes:
-            if now >= self._ping_deadline:
-                self.silent = True
-                stream.abort()
-        elif now >= stream.last_received + self._limits.ping_after_seconds:
+            self.silent = True
+            stream.abort()
+        elif now >= (due := stream.last_received + self._limits.ping_after_seconds):
             self.send(_PING)
             self._heard_at_ping = stream.received_bytes
-            self._ping_deadline = now + self._limits.pong_within_seconds
+            self._look_again = now + self._limits.pong_within_seconds
+        else:
+            self._look_again = due
 
 
 async def serve_session(

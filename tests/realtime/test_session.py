@@ -614,7 +614,7 @@ async def look_after(door: FakeDoor) -> None:
     while not door.ended.is_set():  # as a door does
         await trio.sleep(1)
         if door.session is not None:
-            door.session.check_peer()
+            door.session.check_peer(trio.current_time())
 
 
 async def test_a_silent_peer_is_pinged_and_lives_by_its_pong(autojump_clock: MockClock) -> None:

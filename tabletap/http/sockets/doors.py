@@ -274,7 +274,8 @@ class Doors:
             for number, (session, guest) in enumerate(tuple(self._sessions.items())):
                 if number % LOOKED_AT_IN_ONE_GO == 0:
                     await trio.lowlevel.checkpoint()
-                session.check_peer()
+                    moment = trio.current_time()
+                session.check_peer(moment)
                 expires_at = guest.principal.expires_at
                 if expires_at is not None and expires_at <= now:
                     session.close(TOKEN_EXPIRED, "the token has expired")
