@@ -23,12 +23,12 @@ from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.lifespan import Lifespan
-from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, ConnectionState, H11SendableEvent, LifespanState
 from hypercorn.utils import parse_socket_addr
 
+from tabletap.http.exchange import Apps
 from tabletap.http.proxies import Proxies
 from tabletap.http.sockets.stream import Connection, HeadTooLarge
 
@@ -234,7 +234,7 @@ class _HttpConnection(TCPServer):
 
     async def run(self) -> None:
         sock = self._connection.socket
-        async with TaskGroup() as task_group:
+        async with Apps() as task_group:
             self.protocol = _Http1(  # type: ignore[assignment]  # the part of ProtocolWrapper that is used
                 self.app,
                 self.config,

@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import trio
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
 from quart import Response, has_request_context, request, websocket
 from quart.routing import QuartRule
 from quart_trio import QuartTrio
-from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
@@ -25,6 +22,7 @@ from tabletap.domain.errors import Code, Refusal
 
 from .auth import Authenticator
 from .dispatch import Dispatcher, Performed, Request
+from .exchange import Exchange
 from .keyring import TENANT, Keyring, Shown
 from .operations import OPERATIONS
 from .operations.base import Operation
@@ -70,17 +68,8 @@ class RestSettings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: tuple[str, ...]
 
 
-class _Exchange(TrioASGIHTTPConnection):
-    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """As Quart-Trio does it, with one task less: who answers needs none beside the one that waits for them."""
-        request = self._create_request_from_scope(send)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.handle_messages, nursery, request, receive)
-            await self.handle_request(nursery, request, send)
-
-
 class _App(QuartTrio):
-    asgi_http_class = _Exchange
+    asgi_http_class = Exchange
 
     def ensure_async(self, func: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
         """All here is asynchronous: looking at each function again for each request took a fiftieth of it."""
