@@ -225,6 +225,16 @@ class Server:
                 order.update(queuePosition=None, estimatedReadyAt=None)
         return seen
 
+    def footprint_at_rest(self, *cafes: Cafe) -> Any:
+        """The same, once the news of a queue that has moved are told as well: they gather for half a second."""
+        seen = self.footprint(*cafes)
+        for _ in range(10):
+            time.sleep(1)
+            before, seen = seen, self.footprint(*cafes)
+            if seen == before:
+                break
+        return seen
+
     def settle(self) -> None:
         """Wait until nothing is on its way between orders, payments and their providers."""
         until(self._at_rest)

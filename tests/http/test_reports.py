@@ -88,8 +88,7 @@ def a_day(server: Server, cafe: Cafe) -> Any:
 
 def test_x_counts_what_has_been_since_the_last_closing_and_changes_nothing(server: Server, cafe: Cafe) -> None:
     a_day(server, cafe)
-    server.settle()
-    before = server.footprint(cafe)
+    before = server.footprint_at_rest(cafe)
     report = x(server, cafe)
     one = balanced(report["counted"])
     # 14.46 in cash (14.45), 5.00 by transfer and 9.46 in cash (9.45), of which 2.00 went back, 16.00 open
