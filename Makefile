@@ -31,9 +31,10 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Whole files side by side: what a file's tests share (a server, a cafe) they go on sharing.
+# Whole files side by side: what a file's tests share (a server, a cafe) they go on sharing. The order is that of
+# tests/conftest.py: the longest first, not those with the most tests.
 test: check
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
