@@ -620,27 +620,68 @@ def said(fields: Fields) -> Fields:
     return {name: value for name, value in fields.items() if name != "cafe"}
 
 
-@pytest.mark.parametrize("name", CASES)
+class Outsider(NamedTuple):
+    """Somebody who got in at a door, and what they may not do there."""
+
+    door: str
+    cafe: Cafe | None
+    token: str
+    names: list[str]
+
+
+OUTSIDERS: Mapping[str, Callable[[Server, Premises, Any], Outsider]] = {
+    **{
+        f"{role} of the cafe": lambda server, premises, foreign, role=role: Outsider(
+            door_of(role), server.a, server.a.tokens[role], closed(lambda case: role not in case.roles)
+        )
+        for role in ROLES
+    },
+    **{
+        f"{role} of another cafe": lambda server, premises, foreign, role=role: Outsider(
+            door_of(role), server.b, server.b.tokens[role], about_something()
+        )
+        for role in ROLES
+    },
+    "the admin, at another cafe": lambda server, premises, foreign: Outsider(
+        "orders", server.b, server.admin, about_something()
+    ),
+    "another order's customer": lambda server, premises, foreign: Outsider(
+        "customers", None, premises.other_order["trackingToken"], closed()
+    ),
+    "a customer of another cafe's order": lambda server, premises, foreign: Outsider(
+        "customers", None, foreign["trackingToken"], about_something()
+    ),
+    "the order's customer, by name": lambda server, premises, foreign: Outsider(
+        "customers", server.a, premises.ann, closed(lambda case: not (case.own or case.account))
+    ),
+    "the order's customer, by its tracking token": lambda server, premises, foreign: Outsider(
+        "customers", None, premises.order["trackingToken"], closed(lambda case: not case.own)
+    ),
+}
+
+
+def closed(to_them: Callable[[Case], bool] = lambda case: True) -> list[str]:
+    """Operations that are not for everybody, nor for them."""
+    return [name for name, case in CASES.items() if not case.public and to_them(case)]
+
+
+def about_something() -> list[str]:
+    """Those whose fields name something of the cafe."""
+    return [name for name in closed() if OPERATIONS[name].about is not None]
+
+
+@pytest.mark.parametrize("who", OUTSIDERS)
 async def test_a_socket_command_is_refused_to_whoever_may_not(
-    name: str, server: Server, premises: Premises, foreign_order: Any
+    who: str, server: Server, premises: Premises, foreign_order: Any
 ) -> None:
-    case = CASES[name]
-    refused = [(door_of(role), server.a, server.a.tokens[role]) for role in ROLES if role not in case.roles]
-    refused += [("customers", None, premises.other_order["trackingToken"])]
-    if not (case.own or case.account):
-        refused += [("customers", server.a, premises.ann)]
-    if not case.own:
-        refused += [("customers", None, premises.order["trackingToken"])]
-    if OPERATIONS[name].about is not None:
-        refused += [(door_of(role), server.b, server.b.tokens[role]) for role in ROLES]
-        refused += [("orders", server.b, server.admin), ("customers", None, foreign_order["trackingToken"])]
+    outsider = OUTSIDERS[who](server, premises, foreign_order)
+    assert outsider.names or who == "admin of the cafe", "who may do everything there"
     before = server.footprint(server.a, server.b)
-    for door, cafe, token in () if case.public else refused:
-        async with server.socket(door, cafe, token) as socket:
-            answer = await socket.perform(name, said(case.fields(premises)), key=key_for(name))
-            assert answer["type"] == "error", answer
-            assert answer["code"] == "FORBIDDEN"
-            assert await socket.silence() == []
+    async with server.socket(outsider.door, outsider.cafe, outsider.token) as socket:
+        for name in outsider.names:
+            answer = await socket.perform(name, said(CASES[name].fields(premises)), key=key_for(name))
+            assert (name, answer["type"], answer.get("code")) == (name, "error", "FORBIDDEN"), answer
+            assert (name, await socket.silence()) == (name, [])
     assert server.footprint(server.a, server.b) == before
 
 
