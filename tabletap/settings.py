@@ -54,6 +54,7 @@ _FROM_ENVIRONMENT = {
     "TABLETAP_PAYCONIC_KEY": ("payconic", "key"),
     "TABLETAP_PAYCONIC_MERCHANT": ("payconic", "merchant_id"),
     "TABLETAP_PAYCONIC_WEBHOOK_SECRET": ("payconic", "webhook_secret"),
+    "TABLETAP_PAYCONIC_TIMEOUT_S": ("payconic", "timeout_s"),
     "TABLETAP_STRIPE_URL": ("stripe", "url"),
     "TABLETAP_STRIPE_KEY": ("stripe", "key"),
     "TABLETAP_STRIPE_WEBHOOK_SECRET": ("stripe", "webhook_secret"),

@@ -66,6 +66,11 @@ def test_a_provider_set_up_by_halves_is_an_error_that_names_what_is_missing(miss
         load(None, environment)
 
 
+def test_how_long_payconic_is_waited_for_comes_from_the_environment_too():
+    assert load(None, PAYCONIC_SETUP | {"TABLETAP_PAYCONIC_TIMEOUT_S": "2.5"}).payconic.timeout_s == 2.5
+    assert load(None, PAYCONIC_SETUP).payconic.timeout_s == 30.0
+
+
 def test_all_of_stripes_settings_come_from_the_environment_too():
     environment = {f"TABLETAP_STRIPE_{name}": "7" for name in ("URL", "KEY", "WEBHOOK_SECRET", "PAGE")}
     environment |= {"TABLETAP_STRIPE_TIMEOUT_S": "2.5", "TABLETAP_STRIPE_TOLERANCE_S": "60"}

@@ -44,6 +44,9 @@ AUTO = {"approveAfterMs": [20, 800], "decline": 0.1}
 MISCHIEF = {"timeoutAfterCharging": 0.05, "duplicate": 0.2, "reorder": 0.2}
 """Of the provider, which outlives every kill; ``make chaos-payments`` is the whole of it."""
 
+PROVIDER_TIMEOUT_S = 5.0
+"""An answer that never comes is given up after this, so that what hangs on it is settled soon after closing time."""
+
 APPEARS = frozenset({"order_created", "new_order", "new_paid_order"})
 
 
@@ -244,6 +247,7 @@ class Crash:
 def crash(rounds: int, seed: int) -> Result:
     """Run it; everything that was started has ended afterwards. Raises DidNotStart."""
     with server_and_provider() as (server, sandbox):
+        server.environment = {**server.environment, "TABLETAP_PAYCONIC_TIMEOUT_S": str(PROVIDER_TIMEOUT_S)}
         try:
             return trio.run(Crash(server, sandbox, rounds, seed).run)
         except Exception:
