@@ -6,7 +6,6 @@ operation or door fails here until it has a case. Refused means: the right statu
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -685,21 +684,21 @@ async def test_a_socket_command_is_refused_to_whoever_may_not(
     assert server.footprint(server.a, server.b) == before
 
 
-@pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if operation.of_cafe])
+@pytest.mark.parametrize("who", ["its owner", "the admin"])
 async def test_a_socket_of_one_cafe_does_nothing_at_another_that_its_message_names(
-    name: str, server: Server, premises: Premises
+    who: str, server: Server, premises: Premises
 ) -> None:
+    token = server.admin if who == "the admin" else server.b.tokens["owner"]
     before = server.footprint(server.a)
-    async with AsyncExitStack() as stack:
-        for token in (server.b.tokens["owner"], server.admin):
-            socket = await stack.enter_async_context(server.socket("orders", server.b, token))
+    async with server.socket("orders", server.b, token) as socket:
+        for name in [name for name, operation in OPERATIONS.items() if operation.of_cafe]:
             answer = await socket.perform(name, CASES[name].fields(premises), key=key_for(name))
-            assert server.a.id not in str(answer)
+            assert server.a.id not in str(answer), name
             if name == "pos.batch":  # tells which of many it is about, and that it knows none such
                 assert [one["refused"]["code"] for one in answer["data"]["results"]] == ["NOT_FOUND"]
             else:
-                assert premises.order["id"] not in str(answer)
-            assert server.a.slug not in str(answer.get("data"))
+                assert premises.order["id"] not in str(answer), name
+            assert server.a.slug not in str(answer.get("data")), name
     assert server.footprint(server.a) == before
 
 
