@@ -81,7 +81,7 @@ class SessionStream(FrameWriter, trio.abc.Stream):
     async def hang_up(self) -> None:
         """Write out what waits and close, in a way that the peer gets it; abort when it takes too long."""
         self.sealed = True
-        self._turn(free=False)
+        self._turn()
         try:
             with (
                 trio.move_on_after(self._limits.close_grace_seconds),

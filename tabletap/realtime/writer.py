@@ -148,7 +148,7 @@ class FrameWriter:
         if self._dead:
             return
         self._dead = True
-        self._turn(free=False)
+        self._turn()
         self._backlog = None
         bare = _trio_socket(self._transport)
         if bare is not None and bare.fileno() != -1:
@@ -169,16 +169,16 @@ class FrameWriter:
 
     def _send(self, data: bytes) -> bool:
         """Whole frames, while nothing waits: at once, or from where the socket takes no more, by the flush task."""
+        sent: int | None
         try:
             sent = self._raw.send(data)  # type: ignore[union-attr]  # there is one where it is free
         except BlockingIOError:
             sent = 0
         except OSError:
-            self.abort()
-            return False
-        if sent < len(data):
-            self._fall_behind(memoryview(data)[sent:])
-        return True
+            sent = None
+        if sent != len(data):
+            self.sent_short(data, sent)
+        return sent is not None
 
     def sent_short(self, data: bytes, sent: int | None) -> None:
         """Of whole frames the bare socket took so many bytes only; None: it has failed."""
@@ -199,13 +199,15 @@ class FrameWriter:
 
     def _fall_behind(self, chunk: memoryview) -> None:
         self.behind = True
-        self._turn(free=False)
+        self._turn()
         self.frames_queued += 1
         self._chunk = chunk
         self._chunk_since = trio.current_time()
         self._nursery.start_soon(self._flush)
 
-    def _turn(self, *, free: bool) -> None:
+    def _turn(self) -> None:
+        """To be called whenever something has begun to wait, or no longer does, or has ended."""
+        free = self._raw is not None and not (self.behind or self.sealed or self._dead)
         if free is not self.free:
             self.free = free
             if self.keeper is not None:
@@ -279,7 +281,7 @@ class FrameWriter:
     def _seal(self, frame: bytes) -> None:
         self._put(frame)
         self.sealed = True
-        self._turn(free=False)
+        self._turn()
         self._close_by = trio.current_time() + self._limits.close_grace_seconds
         if self._patience is not None:
             self._patience.deadline = self._close_by
@@ -306,7 +308,7 @@ class FrameWriter:
             self.behind = False
             self._backlog = self._patience = None
             self._chunk, self._chunk_since = _NOTHING, math.inf
-            self._turn(free=self._raw is not None and not self.sealed and not self._dead)
+            self._turn()
             self._moved()
 
     def _join_chunk(self) -> None:

@@ -227,13 +227,13 @@ class Server:
 
     def footprint_at_rest(self, *cafes: Cafe) -> Any:
         """The same, once the news of a queue that has moved are told as well: they gather for half a second."""
-        seen = self.footprint(*cafes)
-        for _ in range(10):
+
+        def still() -> Any:
+            seen = self.footprint(*cafes)
             time.sleep(1)
-            before, seen = seen, self.footprint(*cafes)
-            if seen == before:
-                break
-        return seen
+            return seen if self.footprint(*cafes) == seen else None
+
+        return until(still)
 
     def settle(self) -> None:
         """Wait until nothing is on its way between orders, payments and their providers."""

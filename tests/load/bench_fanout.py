@@ -121,9 +121,9 @@ async def _measure_way(contestant: Contestant, crowd: Crowd, sockets: int, round
         return _figures(sockets, rounds * size, cpu, waits)
     base = contestant.base[size]
     head, heard = await contestant.head(), crowd.heard
-    postgres = Cost.of(contestant.postgres_pids)
+    postgres = contestant.postgres_cpu_s
     cpu, _ = await _spend(contestant, crowd, rounds, size)
-    postgres_us = (Cost.of(contestant.postgres_pids).cpu_s - postgres.cpu_s) / (rounds * size) * 1e6
+    postgres_us = (contestant.postgres_cpu_s - postgres) / (rounds * size) * 1e6
     commits = await contestant.committed(head)
     waits = [(await crowd.wait(heard + number) - at) / 1e6 for number, at in enumerate(commits, start=1)]
     figures = _figures(sockets, rounds * size, cpu, waits)

@@ -19,6 +19,7 @@ from tabletap.client.socket import Socket
 
 from .crash_server import CrashServer
 from .crowd import CLIENT_CORE, PEERS, SERVER_CORE, Crowd, compiled, family, pin, pinned, realtime_ns
+from .spent import Spent
 
 START_SECONDS = 30.0
 MODULES = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
@@ -247,8 +248,9 @@ class TableTap:
         return [self._server.pid]
 
     @property
-    def postgres_pids(self) -> list[int]:
-        return family(self._server.postgres_pid)
+    def postgres_cpu_s(self) -> float:
+        """CPU seconds so far."""
+        return Spent.by(self._server.pid, self._server.postgres_pid).postgres
 
     async def start(self, nursery: trio.Nursery) -> None:
         """With Postgres noting the moment of each commit; the server on its core, all else on the other."""
@@ -257,7 +259,7 @@ class TableTap:
         await self._server.stop()
         await self._server.start()
         pin(family(self._server.pid), CLIENT_CORE)
-        pin(self.postgres_pids, CLIENT_CORE)
+        pin(family(self._server.postgres_pid), CLIENT_CORE)
         pin(self.pids, SERVER_CORE)
         demo = self._server.demo
         target = f"/ws/counter?cafe={demo['cafe']['slug']}"

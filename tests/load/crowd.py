@@ -75,15 +75,11 @@ class Cost(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, pids: Iterable[int], *, memory: bool = False) -> "Cost":
-        """Now. Reading the memory takes a while. What has ended by now (Postgres' workers come and go) is in the time
-        of its parent."""
-        cpu_s, own_bytes = 0.0, 0
-        for pid in pids:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process = psutil.Process(pid)
-                cpu_s += sum(process.cpu_times()[:4])  # its own and that of children which it has seen end
-                own_bytes += process.memory_full_info().uss if memory else 0
-        return cls(cpu_s, own_bytes)
+        """Now. Reading the memory takes a while."""
+        processes = [psutil.Process(pid) for pid in pids]
+        spent = [process.cpu_times() for process in processes]
+        own = sum(process.memory_full_info().uss for process in processes) if memory else 0
+        return cls(sum(times.user + times.system for times in spent), own)
 
 
 def family(pid: int) -> list[int]:
